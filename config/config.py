@@ -1,0 +1,92 @@
+"""What the server can be told from outside (config/config.go).
+
+One value, made once at start and handed to whoever needs it.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Bytes = Annotated[int, Meta(ge=1, le=1 << 30)]
+Characters = Annotated[int, Meta(ge=1, le=1 << 20)]
+Seconds = Annotated[float, Meta(ge=0.001, le=86400)]
+
+
+class ConfigError(Exception):
+    """A setting has a value that it cannot have; the text is one line and names the setting."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings.
+
+    `addr` comes from the flag alone; each of the others from the environment too, under its name in
+    capitals. Raises ConfigError when two do not go together.
+    """
+
+    addr: str = "0.0.0.0"
+    """Where to listen: an address or a name; empty for every interface."""
+    port: Port = 5000
+    """TCP port; 0 for any that is free."""
+    max_message_size: Bytes = 1 << 20
+    """Bytes of a client's message; a longer one closes its connection with 1009."""
+    max_room_name: Characters = 255
+    """Characters (code points) of a room's name; a longer one is an invalid payload."""
+    max_send_buffer: Bytes = 4 << 20
+    """Bytes that may wait to be sent to one client; when it falls further behind, it is closed with
+    1013. A client for which nothing waits may be sent a message of any length."""
+    handshake_timeout: Seconds = 10.0
+    """Seconds for a request to arrive whole; also for a connection to wait for its next request."""
+    keepalive_interval: Seconds = 30.0
+    """Seconds between two messages of type `ping`, counted from the connection's start."""
+    ping_interval: Seconds = 30.0
+    """Seconds between two WebSocket pings."""
+    ping_timeout: Seconds = 20.0
+    """Seconds for the pong to come, at most `ping_interval`; then the client counts as gone."""
+    shutdown_timeout: Seconds = 3.0
+    """Seconds for clients to answer the close with which the server stops."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least important records that are logged."""
+
+    def __post_init__(self) -> None:
+        if self.ping_timeout > self.ping_interval:
+            raise ConfigError(
+                f"PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
+                f" than PING_INTERVAL ({self.ping_interval:g} s)"
+            )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], **flags: Any) -> "Config":
+        """The settings that `flags` gives, then those of the environment, then the defaults.
+
+        A variable that is set to nothing counts as not set. Raises ConfigError, also for a variable
+        that a flag overrules.
+        """
+        types = get_type_hints(cls, include_extras=True)
+        settings: dict[str, Any] = {}
+        for field in fields(cls):
+            text = environ.get(field.name.upper(), "")
+            if text and field.name != "addr":
+                try:
+                    settings[field.name] = msgspec.convert(text, types[field.name], strict=False)
+                except msgspec.ValidationError as error:
+                    raise ConfigError(f"{field.name.upper()}={text!r}: {error}") from None
+        return cls(**{**settings, **flags})
+
+
+def init_env() -> dict[str, str]:
+    """The environment, and under it what `.env` in the working directory adds. Raises ConfigError.
+
+    Unlike the original, leaves the environment of the process as it is.
+    """
+    try:
+        env_file = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f".env: {error}") from None
+    return {**{name: value for name, value in env_file.items() if value is not None}, **os.environ}

@@ -1,0 +1,34 @@
+"""The connections that are open, for whoever has to close them all."""
+
+import asyncio
+from typing import Protocol
+
+
+class Connection(Protocol):
+    def close(self, code: int | None = None, reason: str | None = None) -> None: ...
+
+
+class Connections:
+    def __init__(self) -> None:
+        self._open: set[Connection] = set()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self._none_open.clear()
+
+    def remove(self, connection: Connection) -> None:
+        """Raises KeyError when it was not added."""
+        self._open.remove(connection)
+        if not self._open:
+            self._none_open.set()
+
+    async def close_all(self, code: int, reason: str) -> None:
+        """Closes each one and waits until all are removed."""
+        for connection in tuple(self._open):
+            connection.close(code, reason)
+        await self._none_open.wait()

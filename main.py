@@ -1,0 +1,81 @@
+"""Starts the server: `python main.py -addr 0.0.0.0 -port 5000` (main.go)."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from config.config import Config, ConfigError, init_env
+from server import ListenError, serve
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # There is none for Windows.
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+
+class Flags(argparse.ArgumentParser):
+    """The flags as Go reads them: one dash or two, the value after a space or `=`, the last wins."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            prog="main.py",
+            add_help=False,
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
+        )
+        self.add_argument(
+            "-addr",
+            "--addr",
+            metavar="ADDRESS",
+            help=f"address to listen on (default {Config.addr})",
+        )
+        self.add_argument(
+            "-port", "--port", type=_port, help=f"port to listen on (default {Config.port})"
+        )
+        self.add_argument("-h", "-help", "--help", action="help", help="show this and exit")
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        """None: `allow_abbrev` forbids `--po`, but leaves `-po`."""
+        return []
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong before it says what is right, and exits with 2."""
+        self.exit(2, f"{message}\n{self.format_help()}")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, a number from 0 to 65535")
+    return int(text)
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Returns the exit code.
+
+    That is 0 after a signal, 1 when the address cannot be listened on, 2 for a bad flag or setting.
+    """
+    flags: dict[str, Any] = vars(Flags().parse_args(argv))
+    try:
+        config = Config.from_environ(init_env(), **flags)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    logging.basicConfig(level=config.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(serve(config))
+    except ListenError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Who is in which room, and who is told what (manager/room.go).
+
+Every method is a plain `def` that runs on the event loop's thread and awaits nothing. So each one
+is atomic: two clients that join a new room "at once" join it one after the other, and what the
+members are told is true when they are told.
+"""
+
+import logging
+from contextlib import suppress
+
+from model.message import SDP, ClientID, IceCandidate, Message, MessageType
+from model.room import Client, Room
+from repository.room import NotFoundError
+from repository.room import Room as RoomRepository
+
+logger = logging.getLogger(__name__)
+
+
+class RoomManager:
+    """Moves clients in and out of rooms and messages between the members of one room.
+
+    Methods raise what the repository raises; then nothing was changed and nobody was told.
+    """
+
+    def __init__(self, room_repo: RoomRepository) -> None:
+        self._room_repo = room_repo
+
+    def join_room(self, client: Client, room_id: str) -> None:
+        """Puts the client into the room, made if need be, and tells every other member of it.
+
+        A client in another room leaves that first. A member that joins again is announced again.
+        """
+        with suppress(NotFoundError):
+            if self.get_room_by_client_id(client.id).id != room_id:
+                self.leave_room(client)
+        try:
+            room = self._room_repo.get(room_id)
+        except NotFoundError:
+            room = self._room_repo.create(Room(room_id))
+        room = self._room_repo.update(room.with_client(client))
+        logger.info("client %s joined room %r", client.id, room_id)
+        self._notify_new_client(room, client)
+
+    def leave_room(self, client: Client) -> None:
+        """Takes the client out of its room, tells those who remain, and deletes the room when
+        nobody does.
+
+        Raises NotFoundError when it is in none.
+        """
+        room = self.get_room_by_client_id(client.id).without_client(client)
+        if room.clients:
+            self._room_repo.update(room)
+        else:
+            self._room_repo.delete(room.id)
+        logger.info("client %s left room %r", client.id, room.id)
+        self._notify_leave_client(room, client)
+
+    def _notify_new_client(self, room: Room, new_client: Client) -> None:
+        self._notify(room, MessageType.NEW_CLIENT, new_client)
+
+    def _notify_leave_client(self, room: Room, leaving_client: Client) -> None:
+        self._notify(room, MessageType.LEAVE_CLIENT, leaving_client)
+
+    def _notify(self, room: Room, message_type: MessageType, about: Client) -> None:
+        message = Message(message_type, ClientID(about.id))
+        for client in room.clients.values():
+            if client is not about:
+                client.send(message)
+
+    def get_client_by_id(self, client_id: str) -> Client:
+        """A client that is in a room. Raises NotFoundError."""
+        return self.get_room_by_client_id(client_id).clients[client_id]
+
+    def get_room_by_client_id(self, client_id: str) -> Room:
+        """The room that the client is in. Raises NotFoundError."""
+        return self._room_repo.get_by_client_id(client_id)
+
+    def transfer_sdp_offer(self, sender: Client, sdp: SDP) -> None:
+        """Passes the offer on to the member of the sender's room that it names.
+
+        Like the other two transfers: raises NotFoundError when the sender is in no room or the
+        addressee not in it; from one sender to one addressee, messages keep their order; a sender
+        may address itself.
+        """
+        self._transfer(
+            sender, sdp.client_id, Message(MessageType.SDP_OFFER, SDP(sender.id, sdp.sdp))
+        )
+
+    def transfer_sdp_answer(self, sender: Client, sdp: SDP) -> None:
+        """Passes the answer on; see `transfer_sdp_offer`."""
+        self._transfer(
+            sender, sdp.client_id, Message(MessageType.SDP_ANSWER, SDP(sender.id, sdp.sdp))
+        )
+
+    def transfer_ice_candidate(self, sender: Client, ice_candidate: IceCandidate) -> None:
+        """Passes the candidate on; see `transfer_sdp_offer`."""
+        payload = IceCandidate(
+            ice_candidate.candidate,
+            sender.id,
+            ice_candidate.sdpMLineIndex,
+            ice_candidate.sdpMid,
+            ice_candidate.usernameFragment,
+        )
+        self._transfer(sender, ice_candidate.client_id, Message(MessageType.ICE_CANDIDATE, payload))
+
+    def _transfer(self, sender: Client, target_client_id: str, message: Message) -> None:
+        room = self.get_room_by_client_id(sender.id)
+        target_client = room.clients.get(target_client_id)
+        if target_client is None:
+            raise NotFoundError(f"no client {target_client_id!r} in room {room.id!r}")
+        target_client.send(message)

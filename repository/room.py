@@ -1,0 +1,50 @@
+"""What the manager needs from whatever keeps the rooms (repository/room.go)."""
+
+from abc import ABC, abstractmethod
+
+from model import room as model
+
+
+class RepositoryError(Exception):
+    """The rooms could not be read or changed; nothing was changed."""
+
+
+class NotFoundError(RepositoryError):
+    """There is no such room, or no such client in it."""
+
+
+class AlreadyExistsError(RepositoryError):
+    """There is such a room already."""
+
+
+class Room(ABC):
+    """The rooms by their id, and the room that a client is in.
+
+    Rooms are values (`model.room.Room`): what a method returns shows the room as it was then, and
+    changing a room means storing another value under its id. A client is in one room at the most;
+    the caller sees to that. No method waits, and none but `update` takes longer for more rooms or
+    more members.
+    """
+
+    @abstractmethod
+    def get(self, room_id: str) -> model.Room:
+        """Raises NotFoundError."""
+
+    @abstractmethod
+    def create(self, room: model.Room) -> model.Room:
+        """Stores a room under an id that has none yet. Raises AlreadyExistsError."""
+
+    @abstractmethod
+    def update(self, room: model.Room) -> model.Room:
+        """Puts the room in the place of the one with its id, in time proportional to its members.
+
+        From then on `get_by_client_id` finds it for just its members. Raises NotFoundError.
+        """
+
+    @abstractmethod
+    def delete(self, room_id: str) -> None:
+        """Forgets the room and who is in it. Raises NotFoundError."""
+
+    @abstractmethod
+    def get_by_client_id(self, client_id: str) -> model.Room:
+        """The room that the client is in. Raises NotFoundError."""

@@ -1,0 +1,123 @@
+"""The composition root: what is made of what, when it starts and how it stops (server.go)."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from config.config import Config
+from handler.connections import Connections
+from handler.handler import Handler
+from manager.room import RoomManager
+from repository.mem.room import RoomRepository
+
+logger = logging.getLogger(__name__)
+
+# Connections that may wait to be accepted; the kernel has the last word. Tornado's 128 are too few
+# for a crowd that reconnects at once.
+BACKLOG = 4096
+
+# No request has a use for a body.
+MAX_BODY_SIZE = 64 * 1024
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the text is one line and names it."""
+
+
+def make_app(manager: RoomManager, config: Config, connections: Connections) -> Application:
+    """The routes. Its connections are in `connections` from their opening until they are gone."""
+    collaborators = {"manager": manager, "config": config, "connections": connections}
+    return Application(
+        [
+            (r"/health", _respond(200, "OK")),
+            (r"/connect", Handler, collaborators),
+            (r"/ws", Handler, collaborators),
+            (r".*", _respond(404, "404 page not found\n")),
+        ],
+        websocket_max_message_size=config.max_message_size,
+        websocket_ping_interval=config.ping_interval,
+        websocket_ping_timeout=config.ping_timeout,
+        log_function=lambda handler: None,
+    )
+
+
+def _respond(status: int, text: str) -> Callable[[HTTPServerRequest], None]:
+    """A route that answers every method alike.
+
+    It is no RequestHandler, for that knows seven methods and refuses every other.
+    """
+    start_line = ResponseStartLine("", status, {200: "OK", 404: "Not Found"}[status])
+    headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
+
+    def respond(request: HTTPServerRequest) -> None:
+        connection = request.connection
+        if connection is None:
+            return
+        body = b"" if request.method == "HEAD" else text.encode()
+        connection.write_headers(start_line, HTTPHeaders(headers), body)
+        connection.finish()
+
+    return respond
+
+
+async def serve(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT, then closes every client with 1001. Raises ListenError."""
+    connections = Connections()
+    manager = RoomManager(RoomRepository())
+    server = HTTPServer(
+        make_app(manager, config, connections),
+        idle_connection_timeout=config.handshake_timeout,
+        body_timeout=config.handshake_timeout,
+        max_body_size=MAX_BODY_SIZE,
+    )
+    sockets = _listen(config.addr, config.port)
+    server.add_sockets(sockets)
+    for listening in sockets:
+        logger.info("listening on %s", _host_port(*listening.getsockname()[:2]))
+
+    await _stop_signal()
+
+    logger.info("stopping, %d connections to close", len(connections))
+    server.stop()
+    try:
+        async with asyncio.timeout(config.shutdown_timeout):
+            await connections.close_all(1001, "server is stopping")
+    except TimeoutError:
+        logger.info("%d connections did not answer in time", len(connections))
+    await server.close_all_connections()
+    logger.info("stopped")
+
+
+def _listen(addr: str, port: int) -> list[socket.socket]:
+    try:
+        # Go writes an IPv6 address in brackets.
+        return bind_sockets(port, addr.removeprefix("[").removesuffix("]"), backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ListenError(f"cannot listen on {_host_port(addr, port)}: {reason}") from None
+
+
+def _host_port(host: str, port: int) -> str:
+    return (
+        f"[{host}]:{port}"
+        if ":" in host.removeprefix("[") and not host.startswith("[")
+        else f"{host}:{port}"
+    )
+
+
+async def _stop_signal() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    await stop.wait()
