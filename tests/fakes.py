@@ -1,0 +1,20 @@
+"""Stand-ins for what is at the other side of an interface."""
+
+from model.message import Message
+from model.room import Client
+
+
+class FakeConnection:
+    """A client's connection that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.client = Client(self.send)
+        self.messages: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+    def received(self) -> list[Message]:
+        """What has come since the last call."""
+        messages, self.messages = self.messages, []
+        return messages

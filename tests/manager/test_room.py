@@ -1,0 +1,186 @@
+"""Who is in which room, and who is told what: the manager with fakes, no socket."""
+
+import pytest
+
+from manager.room import RoomManager
+from model.message import SDP, ClientID, IceCandidate, Message, MessageType
+from repository.mem.room import RoomRepository
+from repository.room import NotFoundError
+from tests.fakes import FakeConnection
+
+
+@pytest.fixture
+def repo() -> RoomRepository:
+    return RoomRepository()
+
+
+@pytest.fixture
+def manager(repo: RoomRepository) -> RoomManager:
+    return RoomManager(repo)
+
+
+@pytest.fixture
+def join(manager: RoomManager) -> "Join":
+    return Join(manager)
+
+
+class Join:
+    """Makes a new client that has joined a room."""
+
+    def __init__(self, manager: RoomManager) -> None:
+        self.manager = manager
+
+    def __call__(self, room_id: str) -> FakeConnection:
+        connection = FakeConnection()
+        self.manager.join_room(connection.client, room_id)
+        return connection
+
+
+def new_client(connection: FakeConnection) -> Message:
+    return Message(MessageType.NEW_CLIENT, ClientID(connection.client.id))
+
+
+def leave_client(connection: FakeConnection) -> Message:
+    return Message(MessageType.LEAVE_CLIENT, ClientID(connection.client.id))
+
+
+def test_members_are_told_of_a_newcomer_who_is_told_nothing(join: Join) -> None:
+    first = join("r")
+    second = join("r")
+    third = join("r")
+    assert first.received() == [new_client(second), new_client(third)]
+    assert second.received() == [new_client(third)]
+    assert third.received() == []
+
+
+def test_other_rooms_are_told_nothing(join: Join) -> None:
+    elsewhere = join("s")
+    join("r")
+    assert elsewhere.received() == []
+
+
+def test_a_message_to_many_is_one_message(join: Join) -> None:
+    first, second, _ = join("r"), join("r"), join("r")
+    assert first.received()[-1] is second.received()[-1]
+
+
+def test_joining_again_is_told_again(manager: RoomManager, join: Join) -> None:
+    first, second = join("r"), join("r")
+    first.received()
+    manager.join_room(second.client, "r")
+    manager.join_room(second.client, "r")
+    assert first.received() == [new_client(second)] * 2
+    assert second.received() == []
+    assert list(manager.get_room_by_client_id(first.client.id).clients) == [
+        first.client.id,
+        second.client.id,
+    ]
+
+
+def test_joining_another_room_leaves_the_first(manager: RoomManager, join: Join) -> None:
+    first, elsewhere, mover = join("r"), join("s"), join("r")
+    first.received()
+    manager.join_room(mover.client, "s")
+    assert first.received() == [leave_client(mover)]
+    assert elsewhere.received() == [new_client(mover)]
+    assert manager.get_room_by_client_id(mover.client.id).id == "s"
+
+
+def test_leaving_is_told_to_those_who_remain(manager: RoomManager, join: Join) -> None:
+    first, second, third = join("r"), join("r"), join("r")
+    for connection in (first, second, third):
+        connection.received()
+    manager.leave_room(second.client)
+    assert first.received() == third.received() == [leave_client(second)]
+    assert second.received() == []
+
+
+def test_the_last_to_leave_takes_the_room_along(
+    manager: RoomManager, repo: RoomRepository, join: Join
+) -> None:
+    first, second = join("r"), join("r")
+    manager.leave_room(first.client)
+    assert repo.get("r")
+    manager.leave_room(second.client)
+    with pytest.raises(NotFoundError):
+        repo.get("r")
+
+
+def test_leaving_twice_is_refused_and_told_once(manager: RoomManager, join: Join) -> None:
+    first, second = join("r"), join("r")
+    first.received()
+    manager.leave_room(second.client)
+    with pytest.raises(NotFoundError, match=second.client.id):
+        manager.leave_room(second.client)
+    assert first.received() == [leave_client(second)]
+
+
+def test_offers_and_answers_are_passed_on_with_their_sender(
+    manager: RoomManager, join: Join
+) -> None:
+    first, second, third = join("r"), join("r"), join("r")
+    for connection in (first, second, third):
+        connection.received()
+    manager.transfer_sdp_offer(first.client, SDP(second.client.id, "o"))
+    manager.transfer_sdp_answer(second.client, SDP(first.client.id, "a"))
+    assert second.received() == [Message(MessageType.SDP_OFFER, SDP(first.client.id, "o"))]
+    assert first.received() == [Message(MessageType.SDP_ANSWER, SDP(second.client.id, "a"))]
+    assert third.received() == []
+
+
+def test_candidates_are_passed_on_whole(manager: RoomManager, join: Join) -> None:
+    first, second = join("r"), join("r")
+    manager.transfer_ice_candidate(
+        first.client, IceCandidate("c", second.client.id, 0, "audio", "ufrag")
+    )
+    assert second.received() == [
+        Message(
+            MessageType.ICE_CANDIDATE, IceCandidate("c", first.client.id, 0, "audio", "ufrag")
+        )
+    ]
+
+
+def test_a_client_can_address_itself(manager: RoomManager, join: Join) -> None:
+    alone = join("r")
+    manager.transfer_sdp_offer(alone.client, SDP(alone.client.id, "o"))
+    assert alone.received() == [Message(MessageType.SDP_OFFER, SDP(alone.client.id, "o"))]
+
+
+def test_nothing_is_passed_on_between_rooms(manager: RoomManager, join: Join) -> None:
+    sender, elsewhere = join("r"), join("s")
+    with pytest.raises(NotFoundError, match=elsewhere.client.id):
+        manager.transfer_sdp_offer(sender.client, SDP(elsewhere.client.id, "o"))
+    assert elsewhere.received() == []
+
+
+def test_nothing_is_passed_on_for_a_client_in_no_room(manager: RoomManager, join: Join) -> None:
+    member, outsider = join("r"), FakeConnection()
+    for transfer in (manager.transfer_sdp_offer, manager.transfer_sdp_answer):
+        with pytest.raises(NotFoundError, match=outsider.client.id):
+            transfer(outsider.client, SDP(member.client.id, "x"))
+    with pytest.raises(NotFoundError, match=outsider.client.id):
+        manager.transfer_ice_candidate(outsider.client, IceCandidate("c", member.client.id))
+    assert member.received() == []
+
+
+def test_a_client_is_found_while_it_is_in_a_room(manager: RoomManager, join: Join) -> None:
+    member = join("r").client
+    assert manager.get_client_by_id(member.id) is member
+    manager.leave_room(member)
+    with pytest.raises(NotFoundError, match=member.id):
+        manager.get_client_by_id(member.id)
+
+
+def test_a_member_that_leaves_while_being_told_disturbs_nobody(
+    manager: RoomManager, join: Join
+) -> None:
+    first, second, third = join("r"), join("r"), join("r")
+    leaves = FakeConnection()
+    leaves.client = type(leaves.client)(lambda message: manager.leave_room(leaves.client))
+    manager.join_room(leaves.client, "r")
+    for connection in (first, second, third):
+        connection.received()
+    newcomer = join("r")
+    for connection in (first, second, third):
+        assert set(connection.received()) == {new_client(newcomer), leave_client(leaves)}
+    assert newcomer.received() == [leave_client(leaves)]

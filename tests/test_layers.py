@@ -1,0 +1,80 @@
+"""Who may know whom: the rules that keep the rooms of the house apart, read from the imports."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {
+    "main": {"server", "config"},
+    "server": {"config", "handler", "manager", "repository.mem"},
+    "config": set[str](),
+    "handler": {"config", "manager", "model", "repository"},
+    "manager": {"model", "repository"},
+    "model": set[str](),
+    "repository": {"model"},
+    "repository.mem": {"model", "repository"},
+}
+# What may come from outside, besides the standard library.
+PACKAGES = {
+    "main": {"uvloop"},
+    "server": {"tornado"},
+    "config": {"dotenv", "msgspec"},
+    "handler": {"msgspec", "tornado"},
+    "manager": set[str](),
+    "model": {"epyxid", "msgspec"},
+    "repository": set[str](),
+    "repository.mem": set[str](),
+}
+
+
+def room_of(module: str) -> str:
+    """The room that a module is in: the longest name that has rules."""
+    names = [name for name in ROOMS if module == name or module.startswith(f"{name}.")]
+    return max(names, key=len, default="")
+
+
+def modules() -> list[Path]:
+    return [
+        path
+        for path in sorted(ROOT.rglob("*.py"))
+        if room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    ]
+
+
+def imports(path: Path) -> set[str]:
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}: relative import"
+            assert not node.level, f"{path}: relative import"
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_knows_only_those_that_it_may(path: Path) -> None:
+    """main -> server -> everything; handler -> manager -> repository -> model."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    room = room_of(module)
+    for name in imports(path):
+        other = room_of(name)
+        if other:
+            assert other in ROOMS[room] | {room}, f"{module} imports {name}"
+        else:
+            package = name.partition(".")[0]
+            known = package in sys.stdlib_module_names or package in PACKAGES[room]
+            assert known, f"{module} imports {name}"
+
+
+def test_every_room_is_looked_at() -> None:
+    """The rules are about modules that are there, and each room of the house has some."""
+    looked_at = {
+        room_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in modules()
+    }
+    assert looked_at == set(ROOMS)
