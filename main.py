@@ -15,9 +15,11 @@ try:
 except ImportError:  # There is none for Windows.
     from asyncio import new_event_loop  # type: ignore[assignment]
 
+logger = logging.getLogger(__name__)
+
 
 class Flags(argparse.ArgumentParser):
-    """The flags as Go reads them: one dash or two, the value after a space or `=`, the last wins."""
+    """The flags as Go reads them: one dash or two, a value after a space or `=`, the last wins."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -63,11 +65,14 @@ def run(argv: Sequence[str]) -> int:
     """
     flags: dict[str, Any] = vars(Flags().parse_args(argv))
     try:
-        config = Config.from_environ(init_env(), **flags)
+        environ = init_env()
+        config = Config.from_environ(environ, **flags)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     logging.basicConfig(level=config.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    if environ.get("REDIS_HOST"):
+        logger.warning("REDIS_HOST is set, but this server does not share its rooms over Redis yet")
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(serve(config))

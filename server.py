@@ -79,10 +79,11 @@ async def serve(config: Config) -> None:
     )
     sockets = _listen(config.addr, config.port)
     server.add_sockets(sockets)
+    stop = _stop_on_signal()
     for listening in sockets:
         logger.info("listening on %s", _host_port(*listening.getsockname()[:2]))
 
-    await _stop_signal()
+    await stop.wait()
 
     logger.info("stopping, %d connections to close", len(connections))
     server.stop()
@@ -112,12 +113,21 @@ def _host_port(host: str, port: int) -> str:
     )
 
 
-async def _stop_signal() -> None:
+def _stop_on_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT. Every further one is ignored, to the process's end.
+
+    `loop.add_signal_handler` would not do: it is not there on Windows, and the loop restores what
+    ends the process while there still is something to close.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            loop.add_signal_handler(number, stop.set)
-        except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    await stop.wait()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def on_signal(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in numbers:
+        signal.signal(number, on_signal)
+    return stop

@@ -75,10 +75,6 @@ class Handler(WebSocketHandler):
         # What to come back with, for who is refused (RFC 6455, section 4.4).
         self.set_header("Sec-WebSocket-Version", "13")
 
-    def prepare(self) -> None:
-        if self.request.method != "GET":
-            raise HTTPError(400)
-
     def check_origin(self, origin: str) -> bool:
         """Any page may connect, as to the original."""
         return True
@@ -91,6 +87,8 @@ class Handler(WebSocketHandler):
         return protocol
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
+        if status_code == 405:
+            self.set_status(400)  # A method that cannot upgrade is a request without an upgrade.
         self.finish(f"{self._reason}\n")
 
     # The connection
@@ -154,7 +152,6 @@ class Handler(WebSocketHandler):
         try:
             request = decode_message(message)
             message_type = request.type
-            logger.debug("client %s: %s", self.client.id, message_type)
             self._handle(message_type, request.payload)
         except MessageError as error:
             self._send_error(MISUNDERSTANDINGS[type(error)], error)
@@ -175,6 +172,8 @@ class Handler(WebSocketHandler):
                 pass  # Answers to the keepalive.
             case _:
                 raise UnknownMessageTypeError("no such type")
+        # Not before: what claims to be a type may be anything, an SDP too.
+        logger.debug("client %s: %s", self.client.id, message_type)
 
     def _handle_join_room(self, payload: Raw | UnsetType) -> None:
         room_id = decode_payload(_JOIN_ROOM_PAYLOAD, payload).room_id

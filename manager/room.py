@@ -107,5 +107,5 @@ class RoomManager:
         room = self.get_room_by_client_id(sender.id)
         target_client = room.clients.get(target_client_id)
         if target_client is None:
-            raise NotFoundError(f"no client {target_client_id!r} in room {room.id!r}")
+            raise NotFoundError(f"addressee is not in room {room.id!r}")
         target_client.send(message)

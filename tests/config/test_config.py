@@ -64,7 +64,7 @@ def test_a_value_that_cannot_be_names_its_variable_on_one_line(name: str, value:
 
 
 def test_a_pong_cannot_be_waited_for_longer_than_until_the_next_ping() -> None:
-    with pytest.raises(ConfigError, match="PING_TIMEOUT .* PING_INTERVAL"):
+    with pytest.raises(ConfigError, match=r"PING_TIMEOUT .* PING_INTERVAL"):
         Config.from_environ({"PING_INTERVAL": "5", "PING_TIMEOUT": "6"})
 
 

@@ -114,8 +114,6 @@ def test_a_payload_of_invalid_utf8_is_refused() -> None:
 
 @pytest.mark.parametrize("index", ["-1", "65536", "1.0", "1e0", '"0"', "true", "99999999999999999"])
 def test_a_line_index_that_is_no_unsigned_short_is_refused(index: str) -> None:
-    payload = msgspec.Raw(
-        f'{{"candidate":"","client_id":"a","sdpMLineIndex":{index}}}'.encode()
-    )
+    payload = msgspec.Raw(f'{{"candidate":"","client_id":"a","sdpMLineIndex":{index}}}'.encode())
     with pytest.raises(InvalidPayloadError):
         decode_payload(ICE_CANDIDATE, payload)

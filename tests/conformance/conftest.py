@@ -1,0 +1,67 @@
+"""A server, rooms and clients for every test."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from tests.conformance.peer import Peer, new_client
+from tests.server_process import server_process
+
+Connect = Callable[..., Awaitable[Peer]]
+Members = Callable[..., Awaitable[list[Peer]]]
+
+
+@pytest.fixture(scope="session")
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL to connect to: that of --server, or of a server that runs for this session."""
+    given = request.config.getoption("--server")
+    with ExitStack() as stack:
+        yield given or stack.enter_context(server_process()).url
+
+
+@pytest.fixture
+def room() -> str:
+    """The name of a room that nobody else uses."""
+    return f"room-{uuid4()}"
+
+
+@pytest.fixture
+def connect(url: str, io_loop: IOLoop) -> Iterator[Connect]:
+    """Connect a client, with the arguments of `Peer.connect`; it is gone when the test ends."""
+    peers: list[Peer] = []
+
+    async def connect(url: str = url, **arguments: Any) -> Peer:
+        peers.append(await Peer.connect(url, **arguments))
+        return peers[-1]
+
+    async def abort() -> None:
+        for peer in peers:
+            peer.abort()
+        # The transports close their sockets in the next iteration of the loop.
+        await asyncio.sleep(0)
+
+    yield connect
+    io_loop.run_sync(abort)
+
+
+@pytest.fixture
+def members(connect: Connect) -> Members:
+    """Connect clients and make them members of a room, one after the other."""
+    return partial(_members, connect)
+
+
+async def _members(connect: Connect, room: str, count: int = 2) -> list[Peer]:
+    peers: list[Peer] = []
+    for _ in range(count):
+        newcomer = await connect()
+        await newcomer.join(room)
+        for peer in peers:
+            assert await peer.receive() == new_client(newcomer)
+        peers.append(newcomer)
+    return peers

@@ -1,0 +1,71 @@
+"""Options, markers and fixtures of all tests."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from tornado.ioloop import IOLoop
+
+MARKERS = {
+    "differ": "the contract differs from the Go original here: skipped with --reference",
+    "frames": "broken frames, which Tornado's own WebSocket protocol answers in its own way",
+    "slow": "takes a minute: runs only with --slow",
+    "timeout": "with seconds=N: pytest-tornasync's time limit for this test",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance")
+    group.addoption(
+        "--server",
+        metavar="URL",
+        help="test the server at this URL (ws://HOST:PORT/connect) instead of starting main.py",
+    )
+    group.addoption(
+        "--reference",
+        action="store_true",
+        help="skip what the contract does differently from the Go original; needs --server",
+    )
+    group.addoption("--slow", action="store_true", help="also run the tests that take a minute")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    if config.getoption("--reference") and not config.getoption("--server"):
+        raise pytest.UsageError("--reference needs --server: main.py is not the original")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    differ = pytest.mark.skip(reason="--reference: the contract differs from the original here")
+    frames = pytest.mark.xfail(
+        strict=True, raises=AssertionError, reason="Tornado's own WebSocket protocol"
+    )
+    slow = pytest.mark.skip(reason="takes a minute, needs --slow")
+    for item in items:
+        if config.getoption("--reference") and item.get_closest_marker("differ"):
+            item.add_marker(differ)
+        if not config.getoption("--server") and item.get_closest_marker("frames"):
+            item.add_marker(frames)
+        if not config.getoption("--slow") and item.get_closest_marker("slow"):
+            item.add_marker(slow)
+
+
+@pytest.fixture(autouse=True)
+def io_loop() -> Iterator[IOLoop]:
+    """Give each test an event loop of its own.
+
+    Takes the place of pytest-tornasync's fixture, which uses what Tornado has deprecated and
+    leaves behind the tasks that a failed test has not awaited.
+    """
+    loop = IOLoop(make_current=False)
+    yield loop
+    loop.run_sync(_cancel_tasks)
+    loop.close(all_fds=True)
+
+
+async def _cancel_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

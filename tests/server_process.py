@@ -1,0 +1,150 @@
+"""The server as a user runs it: ``main.py``, a process of its own.
+
+`run_main` is for command lines that end by themselves, `server_process` for servers to talk to.
+Both leave out the environment variables and the ``.env`` of whoever runs the tests.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+TESTS = Path(__file__).resolve().parent
+MAIN = TESTS.parent / "main.py"
+
+CONFIG_VARIABLES = {
+    "PORT",
+    "MAX_MESSAGE_SIZE",
+    "MAX_ROOM_NAME",
+    "MAX_SEND_BUFFER",
+    "HANDSHAKE_TIMEOUT",
+    "KEEPALIVE_INTERVAL",
+    "PING_INTERVAL",
+    "PING_TIMEOUT",
+    "SHUTDOWN_TIMEOUT",
+    "LOG_LEVEL",
+}
+
+LISTENING = re.compile(r"listening on (?P<host>\S+):(?P<port>\d+)")
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+def run_main(
+    *args: str, env: Mapping[str, str] = NO_VARIABLES, cwd: Path = TESTS
+) -> subprocess.CompletedProcess[str]:
+    """Run ``main.py`` with these arguments to its end, which must come within ten seconds."""
+    return subprocess.run(
+        [sys.executable, str(MAIN), *args],
+        cwd=cwd,
+        env=_environment(env),
+        capture_output=True,
+        text=True,
+        timeout=10,
+    )
+
+
+class ServerProcess:
+    """A running server, at `host` and `port`.
+
+    The methods block: call those that wait through `asyncio.to_thread` where clients of the same
+    event loop must go on.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read_stderr, daemon=True)
+        self._reader.start()
+        self.host = ""
+        self.port = 0
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        return f"ws://{self.host}:{self.port}/connect"
+
+    @property
+    def lines(self) -> list[str]:
+        """What the server has written to stderr so far."""
+        with self._changed:
+            return list(self._lines)
+
+    def wait_for_line(self, pattern: str, timeout: float = 5) -> re.Match[str]:
+        """Return the first line that matches, written already or within `timeout` seconds."""
+
+        def found() -> re.Match[str] | None:
+            return next(filter(None, (re.search(pattern, line) for line in self._lines)), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._ended, timeout)
+            match = found()
+        if match is None:
+            raise AssertionError(f"no line {pattern!r} in:\n" + "\n".join(self.lines))
+        return match
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout: float = 5) -> int:
+        """Wait for the process to end and return its exit code; `lines` is complete then."""
+        code = self._process.wait(timeout)
+        self._reader.join(timeout)
+        return code
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._changed:
+                self._lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+@contextmanager
+def server_process(
+    *flags: str, env: Mapping[str, str] = NO_VARIABLES, cwd: Path = TESTS
+) -> Iterator[ServerProcess]:
+    """Run a server on a free port of 127.0.0.1, unless `flags` say otherwise; end it on leaving.
+
+    It is a failure when the server has not ended five seconds after SIGTERM and is killed, when it
+    ends with another exit code than 0, and when it has written a traceback.
+    """
+    with subprocess.Popen(
+        [sys.executable, str(MAIN), "-addr", "127.0.0.1", "-port", "0", *flags],
+        cwd=cwd,
+        env=_environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            server = ServerProcess(process)
+            listening = server.wait_for_line(LISTENING.pattern, timeout=10)
+            server.host, server.port = listening["host"], int(listening["port"])
+            yield server
+            process.terminate()
+            code = server.wait()
+        finally:
+            process.kill()
+    healthy = code == 0 and not any("Traceback" in line for line in server.lines)
+    assert healthy, "\n".join([*server.lines, f"exit code {code}"])
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: v for name, v in os.environ.items() if name not in CONFIG_VARIABLES}
+    return inherited | dict(extra)

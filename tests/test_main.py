@@ -1,0 +1,489 @@
+"""The command line, the settings and the life of the process, as a user meets them."""
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.server_process import TESTS, ServerProcess, run_main, server_process
+
+USAGE = re.compile("^usage", re.IGNORECASE)
+
+# One of the addresses for documentation (RFC 5737), which no machine has.
+NOT_OURS = "192.0.2.1"
+
+HALF_A_REQUEST = b"GET /connect HTTP/1.1\r\nHost: localhost\r\n"
+HALF_A_BODY = b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
+SECRET = "a=ice-pwd:xxxxxxxxxxxxxxxxxxxxxx"
+SDP = f"v=0\r\n{SECRET}\r\n"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A connection that has been given its id."""
+
+    id: str
+    socket: ClientConnection
+
+    async def send(self, kind: str, **payload: object) -> None:
+        await self.socket.send(json.dumps({"type": kind, "payload": payload}))
+
+    async def receive(self) -> Any:
+        return json.loads(await self.socket.recv())
+
+    async def join(self, room_id: str) -> None:
+        await self.send("join", room_id=room_id)
+        # A join is not acknowledged, but a ping is answered after what came before it.
+        await (await self.socket.ping())
+
+    def fall_silent(self) -> None:
+        """Read nothing any more, so that pings and a close are not answered either."""
+        self.socket.transport.pause_reading()
+
+
+@asynccontextmanager
+async def client(server: ServerProcess) -> AsyncIterator[Client]:
+    async with asyncio.timeout(15):
+        connection = await connect(server.url, proxy=None)
+        try:
+            first = json.loads(await connection.recv())
+            yield Client(first["payload"]["client_id"], connection)
+        finally:
+            # Not close(), which would wait for an answer from a client that has fallen silent.
+            connection.transport.abort()
+            await connection.wait_closed()
+
+
+@asynccontextmanager
+async def raw_connection(
+    server: ServerProcess, sent: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A TCP connection on which this much has been sent."""
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        try:
+            writer.write(sent)
+            await writer.drain()
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+
+
+def wanted_port(*flags: str, env: dict[str, str] | None = None, cwd: Path = TESTS) -> int:
+    """The port that these make the server want, at an address where it cannot have any."""
+    ended = run_main("-addr", NOT_OURS, *flags, env=env or {}, cwd=cwd)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    match = re.search(rf"{NOT_OURS}:(\d+)", line)
+    assert match, line
+    return int(match[1])
+
+
+# Flags
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["-port 4321", "--port 4321", "-port=4321", "--port=4321", "-port 1 --port=2 -port 4321"],
+)
+def test_port_flag(flags: str) -> None:
+    """The flag has one dash or two, its value after a space or an equals sign; the last wins."""
+    assert wanted_port(*flags.split()) == 4321
+
+
+@pytest.mark.parametrize(
+    "flags", ["-addr {}", "--addr {}", "-addr={}", "-addr 127.0.0.1 --addr={}"]
+)
+def test_addr_flag(flags: str) -> None:
+    """The address is given in the same ways, and the last wins here too."""
+    ended = run_main(*flags.format(NOT_OURS).split(), "-port", "4321")
+    assert ended.returncode == 1
+    assert f"{NOT_OURS}:4321" in ended.stderr
+
+
+def test_default_address() -> None:
+    """Without `-addr` the server listens on every interface."""
+    with socket.socket() as holder:
+        holder.bind(("0.0.0.0", 0))  # Never listens: nobody else is to get the port, that is all.
+        port = holder.getsockname()[1]
+        ended = run_main("-port", str(port))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f" 0.0.0.0:{port}" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        ("-prot 5000", "-prot"),
+        ("-p 5000", "-p"),
+        ("--po=5000", "--po"),
+        ("--nonsense", "--nonsense"),
+        ("-port 5000 -x=1", "-x"),
+        ("-port", "-port"),
+        ("-port=", "-port"),
+        ("-port abc", "-port"),
+        ("-port=70000", "-port"),
+        ("-port -1", "-port"),
+        ("-addr", "-addr"),
+        ("extra", "extra"),
+        ("-port 5000 extra", "extra"),
+    ],
+)
+def test_bad_flag(args: str, named: str) -> None:
+    """A flag that is bad or unknown, or a stray argument: which, then the usage, exit code 2."""
+    ended = run_main("-addr", NOT_OURS, *args.split())
+    assert (ended.returncode, ended.stdout) == (2, "")
+    first, *rest = ended.stderr.splitlines()
+    assert re.search(rf"(?<![\w-]){named}(?!\w)", first)
+    assert not USAGE.match(first)
+    assert any(USAGE.match(line) for line in rest)
+
+
+@pytest.mark.parametrize("flag", ["-h", "-help", "--help"])
+def test_help(flag: str) -> None:
+    """Asked for help the server prints its flags with their defaults, exit code 0."""
+    ended = run_main(flag)
+    assert ended.returncode == 0
+    text = ended.stdout + ended.stderr
+    assert USAGE.match(text)
+    assert re.search(r"-addr\b.*\b0\.0\.0\.0\b.*-port\b.*\b5000\b", text, re.DOTALL)
+
+
+# The address
+
+
+def test_port_in_use() -> None:
+    """For a port in use, by another server too: one line, without "listening", exit code 1."""
+    with server_process() as server:
+        ended = run_main("-addr", server.host, "-port", str(server.port))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert f"{server.host}:{server.port}" in line
+    assert "listening" not in line
+
+
+@pytest.mark.parametrize("addr", [NOT_OURS, "no..name"], ids=["not-ours", "no-name"])
+def test_invalid_address(addr: str) -> None:
+    """For an address that cannot be listened on: one line that names it, exit code 1."""
+    ended = run_main("-addr", addr, "-port", "0")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert addr in line
+
+
+async def test_listening_is_logged_after_the_bind() -> None:
+    """The server says "listening" when it does, with the port that it got for port 0."""
+    with server_process("-port=0") as server:
+        assert server.port != 0
+        async with client(server):
+            pass
+
+
+# The environment
+
+
+def test_port_from_the_environment() -> None:
+    """`PORT` is the port when no flag gives one."""
+    assert wanted_port(env={"PORT": "4321"}) == 4321
+
+
+def test_flag_wins_over_the_environment() -> None:
+    """An explicit `-port` wins over `PORT`."""
+    assert wanted_port("-port", "4321", env={"PORT": "1"}) == 4321
+
+
+@pytest.mark.parametrize("env", [{}, {"PORT": ""}], ids=["unset", "empty"])
+def test_default_port(env: dict[str, str]) -> None:
+    """The port is 5000 when neither a flag nor `PORT` says otherwise, as an empty one does not."""
+    assert wanted_port(env=env) == 5000
+
+
+def test_env_file(tmp_path: Path) -> None:
+    """A `.env` in the working directory is read."""
+    (tmp_path / ".env").write_text("# where\nPORT=4321\n")
+    assert wanted_port(cwd=tmp_path) == 4321
+
+
+def test_environment_wins_over_env_file(tmp_path: Path) -> None:
+    """The real environment wins over `.env`."""
+    (tmp_path / ".env").write_text("PORT=1\n")
+    assert wanted_port(env={"PORT": "4321"}, cwd=tmp_path) == 4321
+
+
+def test_only_the_working_directory_has_an_env_file(tmp_path: Path) -> None:
+    """A `.env` above the working directory is not read."""
+    below = tmp_path / "below"
+    below.mkdir()
+    (tmp_path / ".env").write_text("PORT=1\n")
+    assert wanted_port(cwd=below) == 5000
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "PORT=abc",
+        "PORT=70000",
+        "PORT=-1",
+        "MAX_MESSAGE_SIZE=0",
+        "MAX_MESSAGE_SIZE=1.5",
+        "MAX_ROOM_NAME=-1",
+        "MAX_SEND_BUFFER=4MiB",
+        "HANDSHAKE_TIMEOUT=0",
+        "KEEPALIVE_INTERVAL=nan",
+        "PING_INTERVAL=inf",
+        "PING_TIMEOUT=31",
+        "SHUTDOWN_TIMEOUT=-3",
+        "LOG_LEVEL=LOUD",
+    ],
+)
+def test_bad_setting(setting: str) -> None:
+    """A variable with a value that it cannot have: one line that names it, exit code 2."""
+    name, value = setting.split("=")
+    ended = run_main("-addr", NOT_OURS, env={name: value})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert name in line
+
+
+def test_bad_setting_in_env_file(tmp_path: Path) -> None:
+    """A bad value in `.env` is as bad as one in the environment."""
+    (tmp_path / ".env").write_text("PING_INTERVAL=often\n")
+    ended = run_main("-addr", NOT_OURS, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert "PING_INTERVAL" in line
+
+
+# Settings at work
+
+
+async def test_keepalive() -> None:
+    """A client gets `{"type":"ping"}` every `KEEPALIVE_INTERVAL` seconds."""
+    with server_process(env={"KEEPALIVE_INTERVAL": "0.2"}) as server:
+        async with client(server) as idle:
+            started = asyncio.get_running_loop().time()
+            for _ in range(3):
+                assert await idle.socket.recv() == '{"type":"ping"}'
+            assert asyncio.get_running_loop().time() - started > 0.5
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /conn", HALF_A_REQUEST, HALF_A_BODY],
+    ids=["nothing", "half-a-line", "half-a-head", "half-a-body"],
+)
+async def test_handshake_timeout(sent: bytes) -> None:
+    """A request that has not arrived after `HANDSHAKE_TIMEOUT` is dropped; open clients stay."""
+    with server_process(env={"HANDSHAKE_TIMEOUT": "0.3"}) as server:
+        async with client(server) as open_client, raw_connection(server, sent) as (reader, _):
+            async with asyncio.timeout(2):
+                await reader.read()
+            await (await open_client.socket.ping())
+
+
+async def test_handshake_timeout_is_for_the_whole_request() -> None:
+    """A request that keeps arriving byte by byte is dropped all the same."""
+    with server_process(env={"HANDSHAKE_TIMEOUT": "0.3"}) as server:
+        async with raw_connection(server, HALF_A_REQUEST) as (reader, writer), asyncio.timeout(2):
+            ended = asyncio.create_task(reader.read())
+            while not (await asyncio.wait([ended], timeout=0.05))[0]:
+                writer.write(b"X")
+            # Bytes on their way when the server closes turn the end into a reset.
+            assert not ended.exception() or isinstance(ended.exception(), ConnectionResetError)
+
+
+async def test_vanished_peer() -> None:
+    """A peer that answers no WebSocket ping is found out, and its room is told; others stay."""
+    with server_process(env={"PING_INTERVAL": "0.4", "PING_TIMEOUT": "0.3"}) as server:
+        async with client(server) as vanishing, client(server) as staying:
+            await vanishing.join("room")
+            await staying.join("room")
+            vanishing.fall_silent()
+            # Ten seconds on top of the two settings, whose defaults are 30 and 20, make a minute.
+            async with asyncio.timeout(0.4 + 0.3 + 10):
+                told = await staying.receive()
+            assert told == {"type": "leave-client", "payload": {"client_id": vanishing.id}}
+            await (await staying.socket.ping())
+
+
+async def test_max_message_size() -> None:
+    """A message of more than `MAX_MESSAGE_SIZE` bytes closes its connection with 1009."""
+    with server_process(env={"MAX_MESSAGE_SIZE": "100"}) as server:
+        async with client(server) as talker:
+            await talker.socket.send(f"{'just fits':<100}")
+            assert (await talker.receive())["payload"] == {"error": "invalid message"}
+            await talker.socket.send(f"{'does not':<101}")
+            await talker.socket.wait_closed()
+            assert talker.socket.close_code == 1009
+
+
+async def test_max_room_name() -> None:
+    """A room name of more than `MAX_ROOM_NAME` characters is an invalid payload."""
+    with server_process(env={"MAX_ROOM_NAME": "3"}) as server:
+        async with client(server) as talker:
+            await talker.send("join", room_id="äöü")
+            await talker.send("join", room_id="four")
+            assert (await talker.receive())["payload"] == {"error": "invalid payload"}
+
+
+# The log
+
+
+async def test_info_log() -> None:
+    """At INFO a connection leaves two records, of its joining and its leaving, whatever it says."""
+    with server_process() as server:
+        async with client(server) as talker:
+            await talker.join("room")
+            await talker.send("offer", client_id=talker.id, sdp=SDP)
+            await talker.send("offer", client_id="nobody", sdp=SDP)
+            await talker.send("nonsense")
+            for kind in ("offer", "error", "error"):
+                assert (await talker.receive())["type"] == kind
+        await asyncio.to_thread(server.wait_for_line, f"{talker.id} left")
+        listening, joined, left = server.lines
+        assert "listening" in listening
+        assert f"{talker.id} joined" in joined
+        assert f"{talker.id} left" in left
+
+
+async def test_debug_log() -> None:
+    """At DEBUG there is a line per message, without its SDP."""
+    with server_process(env={"LOG_LEVEL": "DEBUG"}) as server:
+        async with client(server) as talker:
+            await talker.join("room")
+            await talker.send("offer", client_id=talker.id, sdp=SDP)
+            await talker.send("answer", client_id=talker.id, sdp=SDP)
+            await talker.send("ice-candidate", client_id=talker.id, candidate=SECRET)
+            for kind in ("offer", "answer", "ice-candidate"):
+                assert (await talker.receive())["type"] == kind
+        await asyncio.to_thread(server.wait_for_line, f"{talker.id} left")
+        logged = [line for line in server.lines if "DEBUG" in line and talker.id in line]
+        for kind in ("join", "offer", "answer", "ice-candidate"):
+            assert sum(kind in line for line in logged) == 1
+        assert not [line for line in server.lines if SECRET in line]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "offer", "payload": {"client_id": "nobody", "sdp": SDP}},
+        {"type": "offer", "payload": {"sdp": SDP}},
+        {"type": "offer", "payload": {"client_id": "nobody", "sdp": [SDP]}},
+        {"type": "answer", "payload": {"client_id": SDP, "sdp": SDP}},
+        {"type": "answer", "payload": SDP},
+        {"type": SDP, "payload": {}},
+        SDP,
+    ],
+    ids=["absent", "no-target", "no-text", "as-target", "as-payload", "as-type", "as-message"],
+)
+async def test_misplaced_sdp_is_not_logged(message: object) -> None:
+    """Wherever in a message an SDP is put, no log line shows it, and none is torn in two by it."""
+    with server_process(env={"LOG_LEVEL": "DEBUG"}) as server:
+        async with client(server) as talker:
+            await talker.join("room")
+            await talker.socket.send(json.dumps(message))
+            assert (await talker.receive())["type"] == "error"
+        await asyncio.to_thread(server.wait_for_line, f"{talker.id} left")
+        assert not [line for line in server.lines if SECRET in line]
+        assert not [line for line in server.lines if not re.match(r"\d{4}-\d\d-\d\d ", line)]
+
+
+# The end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda it: it.name)
+async def test_stop(number: signal.Signals) -> None:
+    """On SIGTERM or SIGINT every client is closed with 1001, and the exit code is 0."""
+    with server_process() as server:
+        async with client(server) as first, client(server) as second, client(server) as third:
+            await first.join("room")
+            await second.join("room")
+            server.send_signal(number)
+            for each in (first, second, third):
+                await each.socket.wait_closed()
+                assert each.socket.close_code == 1001
+            assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_stop_in_time() -> None:
+    """The end comes within 5 s even if clients do not answer the close, or read, or ask in full."""
+    with server_process() as server:
+        async with (
+            client(server) as silent,
+            client(server) as stalled,
+            client(server) as talker,
+            raw_connection(server, b""),
+            raw_connection(server, HALF_A_REQUEST),
+        ):
+            silent.fall_silent()
+            stalled.fall_silent()
+            await stalled.send("join", room_id="room")
+            await talker.join("room")
+            for _ in range(30):
+                await talker.send("offer", client_id=stalled.id, sdp="x" * 100_000)
+            server.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.wait) == 0
+            await talker.socket.wait_closed()
+            assert talker.socket.close_code == 1001
+
+
+async def test_stop_accepting() -> None:
+    """While the server waits for its last clients to go it takes no new ones."""
+    with server_process() as server:
+        async with client(server) as silent, client(server) as answering:
+            silent.fall_silent()
+            server.send_signal(signal.SIGTERM)
+            await answering.socket.wait_closed()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(server.host, server.port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda it: it.name)
+async def test_stop_twice(number: signal.Signals) -> None:
+    """A second signal while the server is stopping changes nothing."""
+    with server_process(env={"SHUTDOWN_TIMEOUT": "0.5"}) as server:
+        async with client(server) as silent, client(server) as answering:
+            silent.fall_silent()
+            server.send_signal(number)
+            await answering.socket.wait_closed()
+            assert answering.socket.close_code == 1001
+            server.send_signal(number)
+            assert await asyncio.to_thread(server.wait) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda it: it.name)
+def test_stop_at_any_moment(number: signal.Signals) -> None:
+    """From "listening" on, and until the process is gone, no signal makes the exit code another."""
+    with server_process() as server:
+        code = None
+        while code is None:
+            server.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                code = server.wait(timeout=0.002)
+        assert code == 0
+
+
+async def test_nothing_is_left_open() -> None:
+    """A server that ends has closed all that it opened: Python has no ResourceWarning to give."""
+    env = {"PYTHONDEVMODE": "1", "SHUTDOWN_TIMEOUT": "0.2"}
+    with server_process(env=env) as server:
+        async with (
+            client(server) as silent,
+            client(server) as talker,
+            raw_connection(server, HALF_A_REQUEST),
+        ):
+            await talker.join("room")
+            silent.fall_silent()
+            server.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.wait) == 0
+        assert not [line for line in server.lines if "Warning" in line]

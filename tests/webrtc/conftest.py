@@ -1,0 +1,17 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server_process import ServerProcess, server_process
+
+
+@pytest.fixture(scope="package")
+def server() -> Iterator[ServerProcess]:
+    with server_process() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the peers reach each other without a network: aioice leaves the loopback address out."""
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
