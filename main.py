@@ -5,9 +5,9 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-from config.config import Config, ConfigError, init_env
+from config.config import Config, ConfigError, Port, init_env, read_setting
 from server import ListenError, serve
 
 try:
@@ -44,14 +44,15 @@ class Flags(argparse.ArgumentParser):
         return []
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong before it says what is right, and exits with 2."""
-        self.exit(2, f"{message}\n{self.format_help()}")
+        """Says what is wrong on one line, then what is right, and exits with 2."""
+        self.exit(2, f"{' '.join(message.splitlines())}\n{self.format_help()}")
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port, a number from 0 to 65535")
-    return int(text)
+    try:
+        return cast(int, read_setting(text, Port))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main() -> None:
@@ -71,6 +72,8 @@ def run(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     logging.basicConfig(level=config.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    # Tornado reports every malformed request there, so anybody could fill the log.
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)
     if environ.get("REDIS_HOST"):
         logger.warning("REDIS_HOST is set, but this server does not share its rooms over Redis yet")
     try:

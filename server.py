@@ -4,7 +4,9 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
@@ -16,6 +18,10 @@ from handler.connections import Connections
 from handler.handler import Handler
 from manager.room import RoomManager
 from repository.mem.room import RoomRepository
+from transport.listener import Listener
+
+if sys.platform != "win32":
+    import resource
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ def make_app(manager: RoomManager, config: Config, connections: Connections) -> 
         websocket_max_message_size=config.max_message_size,
         websocket_ping_interval=config.ping_interval,
         websocket_ping_timeout=config.ping_timeout,
-        log_function=lambda handler: None,
+        log_function=lambda handler: None,  # Joins and leaves are logged, requests are not.
     )
 
 
@@ -71,14 +77,21 @@ async def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT, then closes every client with 1001. Raises ListenError."""
     connections = Connections()
     manager = RoomManager(RoomRepository())
-    server = HTTPServer(
-        make_app(manager, config, connections),
+    app = make_app(manager, config, connections)
+    http_server = HTTPServer(
+        app,
         idle_connection_timeout=config.handshake_timeout,
         body_timeout=config.handshake_timeout,
         max_body_size=MAX_BODY_SIZE,
     )
     sockets = _listen(config.addr, config.port)
-    server.add_sockets(sockets)
+    _raise_file_limit()
+    logger.info("transport: %s", config.transport)
+    listener = Listener(app, http_server, config.handshake_timeout)
+    if config.transport == "tornado":
+        http_server.add_sockets(sockets)
+    else:
+        await listener.add_sockets(sockets, BACKLOG)
     stop = _stop_on_signal()
     for listening in sockets:
         logger.info("listening on %s", _host_port(*listening.getsockname()[:2]))
@@ -86,23 +99,34 @@ async def serve(config: Config) -> None:
     await stop.wait()
 
     logger.info("stopping, %d connections to close", len(connections))
-    server.stop()
+    listener.stop()
+    http_server.stop()
     try:
         async with asyncio.timeout(config.shutdown_timeout):
             await connections.close_all(1001, "server is stopping")
+            await http_server.close_all_connections()
     except TimeoutError:
-        logger.info("%d connections did not answer in time", len(connections))
-    await server.close_all_connections()
+        logger.info("%d clients did not answer in time", len(connections))
     logger.info("stopped")
 
 
 def _listen(addr: str, port: int) -> list[socket.socket]:
     try:
-        # Go writes an IPv6 address in brackets.
-        return bind_sockets(port, addr.removeprefix("[").removesuffix("]"), backlog=BACKLOG)
+        # Go wants an IPv6 address in brackets.
+        host = addr[1:-1] if addr.startswith("[") and addr.endswith("]") else addr
+        return bind_sockets(port, host, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ListenError(f"cannot listen on {_host_port(addr, port)}: {reason}") from None
+        raise ListenError(f"cannot listen on {_host_port(addr, port)!r}: {reason}") from None
+
+
+def _raise_file_limit() -> None:
+    """Allows as many open files, hence clients, as the system permits; Go programs do so too."""
+    if sys.platform != "win32":
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(ValueError, OSError):
+            # macOS names a hard limit that it does not grant.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _host_port(host: str, port: int) -> str:

@@ -6,16 +6,24 @@ One value, made once at start and handed to whoever needs it.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Bytes = Annotated[int, Meta(ge=1, le=1 << 30)]
-Characters = Annotated[int, Meta(ge=1, le=1 << 20)]
-Seconds = Annotated[float, Meta(ge=0.001, le=86400)]
+Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
+Bytes = Annotated[
+    int, Meta(ge=1, le=1 << 30, description="a whole number of bytes from 1 to 1073741824")
+]
+Characters = Annotated[
+    int, Meta(ge=1, le=1 << 20, description="a whole number of characters from 1 to 1048576")
+]
+Seconds = Annotated[
+    float, Meta(ge=0.001, le=86400, description="a number of seconds from 0.001 to 86400")
+]
+Transport = Literal["auto", "tornado"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class ConfigError(Exception):
@@ -51,7 +59,9 @@ class Config:
     """Seconds for the pong to come, at most `ping_interval`; then the client counts as gone."""
     shutdown_timeout: Seconds = 3.0
     """Seconds for clients to answer the close with which the server stops."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    transport: Transport = "auto"
+    """What reads and writes frames: the project's own protocol where it can, or Tornado's."""
+    log_level: LogLevel = "INFO"
     """The least important records that are logged."""
 
     def __post_init__(self) -> None:
@@ -65,19 +75,38 @@ class Config:
     def from_environ(cls, environ: Mapping[str, str], **flags: Any) -> "Config":
         """The settings that `flags` gives, then those of the environment, then the defaults.
 
-        A variable that is set to nothing counts as not set. Raises ConfigError, also for a variable
-        that a flag overrules.
+        A variable that is set to nothing counts as not set. A PING_INTERVAL shorter than the
+        default PING_TIMEOUT shortens that too. Raises ConfigError, also for a variable that a flag
+        overrules.
         """
         types = get_type_hints(cls, include_extras=True)
         settings: dict[str, Any] = {}
         for field in fields(cls):
-            text = environ.get(field.name.upper(), "")
+            variable = field.name.upper()
+            text = environ.get(variable, "")
             if text and field.name != "addr":
                 try:
-                    settings[field.name] = msgspec.convert(text, types[field.name], strict=False)
-                except msgspec.ValidationError as error:
-                    raise ConfigError(f"{field.name.upper()}={text!r}: {error}") from None
+                    settings[field.name] = read_setting(text, types[field.name])
+                except ValueError as error:
+                    raise ConfigError(f"{variable}={error}") from None
+        if "ping_interval" in settings:
+            settings.setdefault("ping_timeout", min(cls.ping_timeout, settings["ping_interval"]))
         return cls(**{**settings, **flags})
+
+
+def read_setting(text: str, type_: Any) -> Any:
+    """The value that the text stands for. Raises ValueError, whose text says what it must be."""
+    if get_origin(type_) is Literal:
+        choices = get_args(type_)
+        for choice in choices:
+            if text.lower() == choice.lower():
+                return choice
+        raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+    try:
+        return msgspec.convert(text, type_, strict=False)
+    except msgspec.ValidationError:
+        _, meta = get_args(type_)
+        raise ValueError(f"{text!r} is not {meta.description}") from None
 
 
 def init_env() -> dict[str, str]:

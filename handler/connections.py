@@ -9,8 +9,11 @@ class Connection(Protocol):
 
 
 class Connections:
+    """Those that are open now."""
+
     def __init__(self) -> None:
         self._open: set[Connection] = set()
+        self._closing: tuple[int, str] | None = None
         self._none_open = asyncio.Event()
         self._none_open.set()
 
@@ -18,8 +21,11 @@ class Connections:
         return len(self._open)
 
     def add(self, connection: Connection) -> None:
+        """Once `close_all` was called, closes the connection too."""
         self._open.add(connection)
         self._none_open.clear()
+        if self._closing is not None:
+            connection.close(*self._closing)
 
     def remove(self, connection: Connection) -> None:
         """Raises KeyError when it was not added."""
@@ -28,7 +34,8 @@ class Connections:
             self._none_open.set()
 
     async def close_all(self, code: int, reason: str) -> None:
-        """Closes each one and waits until all are removed."""
+        """Closes each one, and whatever is added from now on; waits until all are removed."""
+        self._closing = code, reason
         for connection in tuple(self._open):
             connection.close(code, reason)
         await self._none_open.wait()

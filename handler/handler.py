@@ -3,18 +3,17 @@
 import asyncio
 import logging
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 from msgspec import Raw, UnsetType
-from tornado.ioloop import PeriodicCallback
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
+from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from config.config import Config
 from handler.connections import Connections
 from manager.room import RoomManager
 from model.message import (
-    SDP,
     ClientID,
     Error,
     IceCandidate,
@@ -27,13 +26,20 @@ from model.message import (
     UnknownMessageTypeError,
     decode_message,
     decode_payload,
+    decode_sdp,
 )
 from model.room import Client
 from repository.room import NotFoundError, RepositoryError
+from transport.choice import websocket_protocol
+from transport.fallback import StreamProtocol
+from transport.protocol import LoopProtocol
 
 logger = logging.getLogger(__name__)
 
-PING = Message(MessageType.PING)
+PING = Message(MessageType.PING).encode()
+
+# In the place of a client before the handshake and after the end.
+NOBODY = Client(lambda message: None)
 
 # What a client is told when its message could be read but not carried out.
 FAILURES: dict[str | None, str] = {
@@ -51,7 +57,6 @@ MISUNDERSTANDINGS: dict[type[MessageError], str] = {
 }
 
 _JOIN_ROOM_PAYLOAD = msgspec.json.Decoder(JoinRoomPayload)
-_SDP = msgspec.json.Decoder(SDP)
 _ICE_CANDIDATE = msgspec.json.Decoder(IceCandidate)
 
 
@@ -62,10 +67,13 @@ class Handler(WebSocketHandler):
     per connection.
     """
 
+    ws_connection: LoopProtocol | StreamProtocol | None
+
     def initialize(self, manager: RoomManager, config: Config, connections: Connections) -> None:
         self.manager = manager
         self.config = config
         self.connections = connections
+        self.client = NOBODY
 
     # The handshake
 
@@ -80,7 +88,7 @@ class Handler(WebSocketHandler):
         return True
 
     def get_websocket_protocol(self) -> WebSocketProtocol:
-        protocol = super().get_websocket_protocol()
+        protocol = websocket_protocol(self)
         if protocol is None:
             raise HTTPError(400)
         self.clear_header("Sec-WebSocket-Version")
@@ -96,56 +104,58 @@ class Handler(WebSocketHandler):
     def open(self) -> None:
         """The connection is there (CreateConnection)."""
         self.set_nodelay(True)
-        self._unsent = 0
         self.client = Client(self.send)
         self.connections.add(self)
-        self.send(Message(MessageType.NOTIFY_CLIENT_ID, ClientID(self.client.id)))
-        self._keepalive = PeriodicCallback(
-            lambda: self.send(PING), self.config.keepalive_interval * 1000
-        )
-        self._keepalive.start()
+        self.send(Message(MessageType.NOTIFY_CLIENT_ID, ClientID(self.client.id)).encode())
+        self._loop = asyncio.get_running_loop()
+        self._next_keepalive = self._loop.time()
+        self._keep_alive_later()
+        # Not needed after the handshake, and a third of the memory of an idle connection.
+        del self.request, self.ui
 
     def on_close(self) -> None:
-        """The connection is gone, however it went; called once."""
-        self._keepalive.stop()
+        """The connection is gone, closed by either side or lost; called once."""
+        self._keepalive.cancel()
         self._leave_room()
         self.connections.remove(self)
+        # Breaks the reference cycle through client.send, so that no garbage waits to be collected.
+        self.client = NOBODY
 
     def _leave_room(self) -> None:
         with suppress(NotFoundError):
             self.manager.leave_room(self.client)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: bytes) -> None:
         """What `Client.send` does (HandleSendMessage): the bound is `max_send_buffer`."""
-        if self.ws_connection is None:
+        connection = self.ws_connection
+        if connection is None:
             return
-        length = len(message.encoded)
-        if self._unsent and self._unsent + length > self.config.max_send_buffer:
-            self._fall_behind()
-            return
-        try:
-            sent = self.write_message(message.encoded)
-        except WebSocketClosedError:
-            return
-        self._unsent += length
-        sent.add_done_callback(lambda sent: self._on_sent(sent, length))
+        unsent = connection.unsent
+        if unsent and unsent + len(message) > self.config.max_send_buffer:
+            self._fall_behind(unsent)
+        else:
+            connection.write_text(message)
 
-    def _on_sent(self, sent: "asyncio.Future[None]", length: int) -> None:
-        self._unsent -= length
-        if not sent.cancelled():
-            sent.exception()  # The connection was lost: on_close deals with that.
+    def _keep_alive(self) -> None:
+        self.send(PING)
+        self._keep_alive_later()
 
-    def _fall_behind(self) -> None:
-        """Ends the connection of a client that does not read what it is sent."""
-        logger.info("client %s has %d bytes to read, closing", self.client.id, self._unsent)
+    def _keep_alive_later(self) -> None:
+        # Counted from when the last one was due, so that the interval does not drift.
+        self._next_keepalive += self.config.keepalive_interval
+        self._keepalive = self._loop.call_at(self._next_keepalive, self._keep_alive)
+
+    def _fall_behind(self, unsent: int) -> None:
+        """Closes the connection of a client that reads too slowly."""
+        logger.info("client %s has %d bytes to read, closing", self.client.id, unsent)
         self.close(1013, "too far behind")
-        # Later, for this was called by the manager telling a room something: in a room where all
-        # have fallen behind, each one's leaving would end the next one's connection within its own
-        # call, as deep as there are members.
-        asyncio.get_running_loop().call_soon(self._leave_room)
+        # Not at once: we are inside a call of the manager. If all members of a room are this slow,
+        # telling the next one that this one leaves closes that one too, and so on; each would add
+        # to the call stack.
+        self._loop.call_soon(self._leave_room)
 
     def on_message(self, message: str | bytes) -> None:
-        """A message has come (HandleReceiveMessage). After the server has closed, none is read."""
+        """A message has come (HandleReceiveMessage); ignored once the server has closed."""
         if self.ws_connection is None:
             return
         message_type = None
@@ -172,7 +182,7 @@ class Handler(WebSocketHandler):
                 pass  # Answers to the keepalive.
             case _:
                 raise UnknownMessageTypeError("no such type")
-        # Not before: what claims to be a type may be anything, an SDP too.
+        # Only now: an unknown type can be any text, even an SDP.
         logger.debug("client %s: %s", self.client.id, message_type)
 
     def _handle_join_room(self, payload: Raw | UnsetType) -> None:
@@ -182,14 +192,19 @@ class Handler(WebSocketHandler):
         self.manager.join_room(self.client, room_id)
 
     def _handle_sdp_offer(self, payload: Raw | UnsetType) -> None:
-        self.manager.transfer_sdp_offer(self.client, decode_payload(_SDP, payload))
+        self.manager.transfer_sdp_offer(self.client, decode_sdp(payload))
 
     def _handle_sdp_answer(self, payload: Raw | UnsetType) -> None:
-        self.manager.transfer_sdp_answer(self.client, decode_payload(_SDP, payload))
+        self.manager.transfer_sdp_answer(self.client, decode_sdp(payload))
 
     def _handle_ice_candidate(self, payload: Raw | UnsetType) -> None:
         self.manager.transfer_ice_candidate(self.client, decode_payload(_ICE_CANDIDATE, payload))
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Called with what a method here has raised; the connection is then aborted."""
+        if not isinstance(value, HTTPError):  # A refused handshake is no news.
+            logger.error("client %s", self.client.id, exc_info=(typ, value, tb))
+
     def _send_error(self, text: str, cause: Exception) -> None:
         logger.debug("client %s is told %r: %s", self.client.id, text, cause)
-        self.send(Message(MessageType.ERROR, Error(text)))
+        self.send(Message(MessageType.ERROR, Error(text)).encode())

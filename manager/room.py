@@ -1,8 +1,7 @@
 """Who is in which room, and who is told what (manager/room.go).
 
-Every method is a plain `def` that runs on the event loop's thread and awaits nothing. So each one
-is atomic: two clients that join a new room "at once" join it one after the other, and what the
-members are told is true when they are told.
+Every method is a plain `def`, called on the event loop's thread, and awaits nothing. So each call
+is atomic: of two clients that join a new room at once, one is first and is told of the other.
 """
 
 import logging
@@ -17,35 +16,38 @@ logger = logging.getLogger(__name__)
 
 
 class RoomManager:
-    """Moves clients in and out of rooms and messages between the members of one room.
+    """Lets clients join and leave rooms, and passes messages on between the members of a room.
 
-    Methods raise what the repository raises; then nothing was changed and nobody was told.
+    Apart from the NotFoundError that each method names, raises what the repository raises.
     """
 
     def __init__(self, room_repo: RoomRepository) -> None:
         self._room_repo = room_repo
 
     def join_room(self, client: Client, room_id: str) -> None:
-        """Puts the client into the room, made if need be, and tells every other member of it.
+        """Adds the client to the room, creating it if necessary, and tells the other members.
 
-        A client in another room leaves that first. A member that joins again is announced again.
+        A client that is in another room leaves that one first. Joining the same room again changes
+        nothing, but the others are told again.
         """
-        with suppress(NotFoundError):
-            if self.get_room_by_client_id(client.id).id != room_id:
-                self.leave_room(client)
         try:
             room = self._room_repo.get(room_id)
         except NotFoundError:
             room = self._room_repo.create(Room(room_id))
+
+        newcomer = client.id not in room.clients
+        if newcomer:
+            with suppress(NotFoundError):
+                self.leave_room(client)
         room = self._room_repo.update(room.with_client(client))
-        logger.info("client %s joined room %r", client.id, room_id)
+        if newcomer:
+            logger.info("client %s joined room %r", client.id, room_id)
         self._notify_new_client(room, client)
 
     def leave_room(self, client: Client) -> None:
-        """Takes the client out of its room, tells those who remain, and deletes the room when
-        nobody does.
+        """Takes the client out of its room and tells the remaining members.
 
-        Raises NotFoundError when it is in none.
+        Deletes the room if it is empty then. Raises NotFoundError when the client is in no room.
         """
         room = self.get_room_by_client_id(client.id).without_client(client)
         if room.clients:
@@ -62,7 +64,7 @@ class RoomManager:
         self._notify(room, MessageType.LEAVE_CLIENT, leaving_client)
 
     def _notify(self, room: Room, message_type: MessageType, about: Client) -> None:
-        message = Message(message_type, ClientID(about.id))
+        message = Message(message_type, ClientID(about.id)).encode()
         for client in room.clients.values():
             if client is not about:
                 client.send(message)
@@ -104,8 +106,8 @@ class RoomManager:
         self._transfer(sender, ice_candidate.client_id, Message(MessageType.ICE_CANDIDATE, payload))
 
     def _transfer(self, sender: Client, target_client_id: str, message: Message) -> None:
-        room = self.get_room_by_client_id(sender.id)
+        room = self._room_repo.get_by_client_id(sender.id)
         target_client = room.clients.get(target_client_id)
         if target_client is None:
             raise NotFoundError(f"addressee is not in room {room.id!r}")
-        target_client.send(message)
+        target_client.send(message.encode())

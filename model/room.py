@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 from epyxid import xid_create
 
-from model.message import Message
-
 
 def _new_id() -> str:
     """An xid as rs/xid makes them: 20 characters 0-9a-v that sort by the second in which they were
@@ -18,13 +16,13 @@ def _new_id() -> str:
 class Client:
     """A connected WebRTC client.
 
-    `send` is what the channel `Send` is to the original: it hands over one message, keeps the order
-    in which it was called, never blocks and never raises. What does not fit into its bound of bytes
-    ends the client's connection, so that no message is lost with the client none the wiser; what is
-    sent after that, or after the client has gone, goes nowhere.
+    `send` is the counterpart of the original's channel `Send`. It takes one encoded message, keeps
+    the order of its calls, never blocks and never raises. The bytes that may wait for a client are
+    bounded: a message beyond the bound closes the connection, so that the client knows that it has
+    missed something. Messages to a client whose connection is closed are discarded.
     """
 
-    send: Callable[[Message], None]
+    send: Callable[[bytes], None]
     id: str = field(default_factory=_new_id)
 
 
@@ -32,8 +30,8 @@ class Client:
 class Room:
     """A room as it is at one moment, its members by client id in the order in which they joined.
 
-    A value: joining and leaving make another one, which the repository then stores. Whoever goes
-    through the members is therefore never disturbed by somebody coming or going meanwhile.
+    Rooms are values: joining or leaving gives another room, which the repository then stores. So a
+    loop over the members is safe even if somebody joins or leaves while it runs.
     """
 
     id: str

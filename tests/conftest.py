@@ -8,7 +8,7 @@ from tornado.ioloop import IOLoop
 
 MARKERS = {
     "differ": "the contract differs from the Go original here: skipped with --reference",
-    "frames": "broken frames, which Tornado's own WebSocket protocol answers in its own way",
+    "frames": "broken frames: with TRANSPORT=tornado, Tornado answers them in its own way",
     "slow": "takes a minute: runs only with --slow",
     "timeout": "with seconds=N: pytest-tornasync's time limit for this test",
 }
@@ -45,10 +45,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if config.getoption("--reference") and item.get_closest_marker("differ"):
             item.add_marker(differ)
-        if not config.getoption("--server") and item.get_closest_marker("frames"):
+        if item.get_closest_marker("frames") and _transport(item) == "tornado":
             item.add_marker(frames)
         if not config.getoption("--slow") and item.get_closest_marker("slow"):
             item.add_marker(slow)
+
+
+def _transport(item: pytest.Item) -> object:
+    """The transport for which the fixture `url` is parametrized, if it is."""
+    return item.callspec.params.get("url") if hasattr(item, "callspec") else None
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Stand-ins for what is at the other side of an interface."""
 
-from model.message import Message
 from model.room import Client
 
 
@@ -9,12 +8,12 @@ class FakeConnection:
 
     def __init__(self) -> None:
         self.client = Client(self.send)
-        self.messages: list[Message] = []
+        self.messages: list[bytes] = []
 
-    def send(self, message: Message) -> None:
+    def send(self, message: bytes) -> None:
         self.messages.append(message)
 
-    def received(self) -> list[Message]:
+    def received(self) -> list[bytes]:
         """What has come since the last call."""
         messages, self.messages = self.messages, []
         return messages

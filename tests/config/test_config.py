@@ -21,14 +21,18 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ping_interval=30.0,
         ping_timeout=20.0,
         shutdown_timeout=3.0,
+        transport="auto",
         log_level="INFO",
     )
 
 
 def test_every_setting_but_the_address_has_a_variable() -> None:
-    environ = {field.name.upper(): "7" for field in fields(Config)} | {"LOG_LEVEL": "DEBUG"}
+    environ = {field.name.upper(): "7" for field in fields(Config)} | {
+        "TRANSPORT": "tornado",
+        "LOG_LEVEL": "DEBUG",
+    }
     config = Config.from_environ(environ)
-    assert config == Config("0.0.0.0", 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, "DEBUG")
+    assert config == Config("0.0.0.0", 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, "tornado", "DEBUG")
 
 
 def test_a_flag_beats_the_environment_which_beats_the_default() -> None:
@@ -57,7 +61,7 @@ def test_a_flag_beats_the_environment_which_beats_the_default() -> None:
     ],
 )
 def test_a_value_that_cannot_be_names_its_variable_on_one_line(name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}='{value}': .+$"):
+    with pytest.raises(ConfigError, match=f"^{name}='{value}' is not (a|one of) .+$"):
         Config.from_environ({name: value})
     with pytest.raises(ConfigError, match=name):
         Config.from_environ({name: value}, port=1)
@@ -66,6 +70,16 @@ def test_a_value_that_cannot_be_names_its_variable_on_one_line(name: str, value:
 def test_a_pong_cannot_be_waited_for_longer_than_until_the_next_ping() -> None:
     with pytest.raises(ConfigError, match=r"PING_TIMEOUT .* PING_INTERVAL"):
         Config.from_environ({"PING_INTERVAL": "5", "PING_TIMEOUT": "6"})
+
+
+def test_a_short_ping_interval_shortens_the_default_ping_timeout() -> None:
+    config = Config.from_environ({"PING_INTERVAL": "5"})
+    assert (config.ping_interval, config.ping_timeout) == (5.0, 5.0)
+    assert Config.from_environ({"PING_INTERVAL": "60"}).ping_timeout == 20.0
+
+
+def test_choices_are_read_in_any_case() -> None:
+    assert Config.from_environ({"LOG_LEVEL": "debug"}).log_level == "DEBUG"
 
 
 def test_the_environment_beats_the_env_file(

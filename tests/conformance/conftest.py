@@ -1,4 +1,4 @@
-"""A server, rooms and clients for every test."""
+"""Servers, rooms and clients for every test."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,12 +17,34 @@ Connect = Callable[..., Awaitable[Peer]]
 Members = Callable[..., Awaitable[list[Peer]]]
 
 
+TRANSPORTS = ("auto", "tornado")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs what needs a server once for each transport, all tests of one after the other's."""
+    if "url" in metafunc.fixturenames and not metafunc.config.getoption("--server"):
+        metafunc.parametrize("url", TRANSPORTS, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL to connect to: that of --server, or of a server that runs for this session."""
+def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """What to connect to: --server, or by transport the servers that run for this session."""
     given = request.config.getoption("--server")
     with ExitStack() as stack:
-        yield given or stack.enter_context(server_process()).url
+        yield (
+            {"given": given}
+            if given
+            else {
+                transport: stack.enter_context(server_process(env={"TRANSPORT": transport})).url
+                for transport in TRANSPORTS
+            }
+        )
+
+
+@pytest.fixture(scope="session")
+def url(request: pytest.FixtureRequest, urls: dict[str, str]) -> str:
+    """The URL to connect to."""
+    return urls[getattr(request, "param", "given")]
 
 
 @pytest.fixture

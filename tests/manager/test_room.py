@@ -1,12 +1,14 @@
 """Who is in which room, and who is told what: the manager with fakes, no socket."""
 
 import pytest
+from msgspec import Raw
 
 from manager.room import RoomManager
 from model.message import SDP, ClientID, IceCandidate, Message, MessageType
 from repository.mem.room import RoomRepository
 from repository.room import NotFoundError
 from tests.fakes import FakeConnection
+from tests.repository.test_room import forbid_scans
 
 
 @pytest.fixture
@@ -36,12 +38,12 @@ class Join:
         return connection
 
 
-def new_client(connection: FakeConnection) -> Message:
-    return Message(MessageType.NEW_CLIENT, ClientID(connection.client.id))
+def new_client(connection: FakeConnection) -> bytes:
+    return Message(MessageType.NEW_CLIENT, ClientID(connection.client.id)).encode()
 
 
-def leave_client(connection: FakeConnection) -> Message:
-    return Message(MessageType.LEAVE_CLIENT, ClientID(connection.client.id))
+def leave_client(connection: FakeConnection) -> bytes:
+    return Message(MessageType.LEAVE_CLIENT, ClientID(connection.client.id)).encode()
 
 
 def test_members_are_told_of_a_newcomer_who_is_told_nothing(join: Join) -> None:
@@ -121,10 +123,14 @@ def test_offers_and_answers_are_passed_on_with_their_sender(
     first, second, third = join("r"), join("r"), join("r")
     for connection in (first, second, third):
         connection.received()
-    manager.transfer_sdp_offer(first.client, SDP(second.client.id, "o"))
-    manager.transfer_sdp_answer(second.client, SDP(first.client.id, "a"))
-    assert second.received() == [Message(MessageType.SDP_OFFER, SDP(first.client.id, "o"))]
-    assert first.received() == [Message(MessageType.SDP_ANSWER, SDP(second.client.id, "a"))]
+    manager.transfer_sdp_offer(first.client, SDP(second.client.id, Raw(b'"o"')))
+    manager.transfer_sdp_answer(second.client, SDP(first.client.id, Raw(b'"a"')))
+    assert second.received() == [
+        Message(MessageType.SDP_OFFER, SDP(first.client.id, Raw(b'"o"'))).encode()
+    ]
+    assert first.received() == [
+        Message(MessageType.SDP_ANSWER, SDP(second.client.id, Raw(b'"a"'))).encode()
+    ]
     assert third.received() == []
 
 
@@ -133,21 +139,22 @@ def test_candidates_are_passed_on_whole(manager: RoomManager, join: Join) -> Non
     manager.transfer_ice_candidate(
         first.client, IceCandidate("c", second.client.id, 0, "audio", "ufrag")
     )
-    assert second.received() == [
-        Message(MessageType.ICE_CANDIDATE, IceCandidate("c", first.client.id, 0, "audio", "ufrag"))
-    ]
+    candidate = IceCandidate("c", first.client.id, 0, "audio", "ufrag")
+    assert second.received() == [Message(MessageType.ICE_CANDIDATE, candidate).encode()]
 
 
 def test_a_client_can_address_itself(manager: RoomManager, join: Join) -> None:
     alone = join("r")
-    manager.transfer_sdp_offer(alone.client, SDP(alone.client.id, "o"))
-    assert alone.received() == [Message(MessageType.SDP_OFFER, SDP(alone.client.id, "o"))]
+    manager.transfer_sdp_offer(alone.client, SDP(alone.client.id, Raw(b'"o"')))
+    assert alone.received() == [
+        Message(MessageType.SDP_OFFER, SDP(alone.client.id, Raw(b'"o"'))).encode()
+    ]
 
 
 def test_nothing_is_passed_on_between_rooms(manager: RoomManager, join: Join) -> None:
     sender, elsewhere = join("r"), join("s")
     with pytest.raises(NotFoundError, match="not in room 'r'"):
-        manager.transfer_sdp_offer(sender.client, SDP(elsewhere.client.id, "o"))
+        manager.transfer_sdp_offer(sender.client, SDP(elsewhere.client.id, Raw(b'"o"')))
     assert elsewhere.received() == []
 
 
@@ -155,7 +162,7 @@ def test_nothing_is_passed_on_for_a_client_in_no_room(manager: RoomManager, join
     member, outsider = join("r"), FakeConnection()
     for transfer in (manager.transfer_sdp_offer, manager.transfer_sdp_answer):
         with pytest.raises(NotFoundError, match=outsider.client.id):
-            transfer(outsider.client, SDP(member.client.id, "x"))
+            transfer(outsider.client, SDP(member.client.id, Raw(b'"x"')))
     with pytest.raises(NotFoundError, match=outsider.client.id):
         manager.transfer_ice_candidate(outsider.client, IceCandidate("c", member.client.id))
     assert member.received() == []
@@ -182,3 +189,23 @@ def test_a_member_that_leaves_while_being_told_disturbs_nobody(
     for connection in (first, second, third):
         assert set(connection.received()) == {new_client(newcomer), leave_client(leaves)}
     assert newcomer.received() == [leave_client(leaves)]
+
+
+def test_nothing_is_looked_for_among_all_rooms(
+    manager: RoomManager, repo: RoomRepository, join: Join
+) -> None:
+    """Joining, moving, relaying and leaving cost the same however many rooms there are."""
+    first, second, elsewhere = join("r"), join("r"), join("s")
+    first.received()
+    forbid_scans(repo)
+    manager.transfer_sdp_offer(first.client, SDP(second.client.id, Raw(b'"o"')))
+    manager.transfer_sdp_answer(second.client, SDP(first.client.id, Raw(b'"a"')))
+    manager.transfer_ice_candidate(first.client, IceCandidate("c", second.client.id))
+    assert (len(first.received()), len(second.received())) == (1, 2)
+    with pytest.raises(NotFoundError):
+        manager.transfer_sdp_offer(first.client, SDP(elsewhere.client.id, Raw(b'"o"')))
+    assert manager.get_client_by_id(first.client.id) is first.client
+    manager.join_room(elsewhere.client, "r")
+    manager.leave_room(second.client)
+    join("s")
+    assert first.received() == [new_client(elsewhere), leave_client(second)]

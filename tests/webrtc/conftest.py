@@ -5,9 +5,10 @@ import pytest
 from tests.server_process import ServerProcess, server_process
 
 
-@pytest.fixture(scope="package")
-def server() -> Iterator[ServerProcess]:
-    with server_process() as server:
+@pytest.fixture(scope="package", params=["auto", "tornado"])
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    """A server on each of its two protocols."""
+    with server_process(env={"TRANSPORT": request.param}) as server:
         yield server
 
 

@@ -1,0 +1,1 @@
+"""Tests of the transport, which knows nothing of signaling."""

@@ -1,0 +1,217 @@
+"""A server in the test's own process, whose handlers keep what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler, WebSocketProtocol
+
+from tests.conformance.client import TIME_LIMIT, Client, Connection, Opcode, frame
+from transport.choice import websocket_protocol
+from transport.frames import Close, Ping, Pong
+from transport.listener import Listener
+
+# What the kernel may keep of what is sent either way: with little, it is soon full.
+SMALL_BUFFER = 128 * 1024
+
+
+class Recorder(WebSocketHandler):
+    """Keeps what it is told, in order."""
+
+    def initialize(self, served: Served) -> None:
+        self.served = served
+        self.seen: list[object] = []
+        self.closed = asyncio.Event()
+        self.told = 0
+
+    def check_origin(self, origin: str) -> bool:
+        return origin != "http://refused"
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        return websocket_protocol(self)
+
+    def open(self) -> Awaitable[None] | None:
+        self.set_nodelay(True)  # Or what is small waits for what it follows to be acknowledged.
+        self.served.opened(self)
+        return None
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        self.seen.append(message)
+        return None
+
+    def on_ping(self, data: bytes) -> None:
+        self.seen.append(Ping(data))
+
+    def on_pong(self, data: bytes) -> None:
+        self.seen.append(Pong(data))
+
+    def on_ws_connection_close(
+        self, close_code: int | None = None, close_reason: str | None = None
+    ) -> None:
+        self.told += 1
+        super().on_ws_connection_close(close_code, close_reason)
+
+    def on_close(self) -> None:
+        self.seen.append(Close(self.close_code, self.close_reason))
+        self.closed.set()
+
+    async def is_closed(self) -> None:
+        """Waits until `on_close` has been called."""
+        async with asyncio.timeout(TIME_LIMIT):
+            await self.closed.wait()
+
+
+class Echo(Recorder):
+    """And answers each message with itself."""
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        super().on_message(message)
+        self.write_message(message, binary=isinstance(message, bytes))
+        return None
+
+
+class Busy(Echo):
+    """And takes its time for each message: until `go` is set."""
+
+    def initialize(self, served: Served) -> None:
+        super().initialize(served)
+        self.go = asyncio.Event()
+
+    async def on_message(self, message: str | bytes) -> None:
+        self.seen.append(f"begin {message!r:.20}")
+        await self.go.wait()
+        self.seen.append(f"end {message!r:.20}")
+
+
+class Page(RequestHandler):
+    """What is no WebSocket."""
+
+    def get(self) -> None:
+        self.write("a page\n")
+
+    def post(self) -> None:
+        self.write(self.request.body)
+
+
+class Served:
+    """A server at `url`, with what it is made of."""
+
+    url: str
+
+    def __init__(
+        self,
+        handler: type[WebSocketHandler],
+        tornado: bool,
+        handshake_timeout: float,
+        settings: dict[str, Any],
+    ) -> None:
+        self.tornado = tornado
+        routes: list[Any] = [("/echo", handler, {"served": self}), ("/", Page)]
+        self.app = Application(routes, log_function=lambda handler: None, **settings)
+        self.http_server = HTTPServer(self.app)
+        self.listener = Listener(self.app, self.http_server, handshake_timeout)
+        self.handlers: list[Recorder] = []
+        self._new: asyncio.Queue[Recorder] = asyncio.Queue()
+        self._connections: list[Connection] = []
+
+    def opened(self, handler: Recorder) -> None:
+        self.handlers.append(handler)
+        self._new.put_nowait(handler)
+
+    async def handler(self) -> Any:
+        """The handler of the next connection; Any, as what it is depends on the test."""
+        async with asyncio.timeout(TIME_LIMIT):
+            return await self._new.get()
+
+    async def connect(self, **options: Any) -> Client:
+        """A new peer, as `Client.connect` makes it."""
+        client = await Client.connect(self.url, **options)
+        self._connections.append(client)
+        return client
+
+    async def open(self) -> Connection:
+        """A connection without any request."""
+        connection = await Connection.open(self.url)
+        self._connections.append(connection)
+        return connection
+
+    def stop(self) -> None:
+        self.listener.stop()
+        self.http_server.stop()
+        for connection in self._connections:
+            connection.abort()
+
+
+def connections() -> int:
+    """How many TCP sockets this process has open, without those that listen."""
+    number = 0
+    for name in os.listdir("/dev/fd"):
+        try:
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as sock:
+                tcp = sock.family == socket.AF_INET and sock.type == socket.SOCK_STREAM
+                number += tcp and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            pass  # What listed the directory is closed by now.
+    return number
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for what nothing announces."""
+    async with asyncio.timeout(TIME_LIMIT):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def answered(client: Client) -> None:
+    """Waits until the server has handled all that the client has sent, which is no echoes."""
+    await client.send(frame(Opcode.PING, b"answered"))
+    while (await client.receive_frame()).payload != b"answered":
+        pass
+
+
+@asynccontextmanager
+async def served(
+    handler: type[WebSocketHandler] = Echo,
+    *,
+    tornado: bool = False,
+    handshake_timeout: float = TIME_LIMIT,
+    buffer: int | None = None,
+    **settings: Any,
+) -> AsyncIterator[Served]:
+    """Serves through a Listener, or through Tornado's HTTPServer alone.
+
+    `buffer` bounds what the kernel keeps of each connection. At the end every connection is gone,
+    every handler that was opened has been told so once, and nothing has failed behind the scenes.
+    """
+    loop = asyncio.get_running_loop()
+    failures: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda loop, context: failures.append(context))
+    server = Served(handler, tornado, handshake_timeout, settings)
+    sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
+    if buffer is not None:
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sockets[0].setsockopt(socket.SOL_SOCKET, option, buffer)  # Passed on to what it accepts
+    server.url = f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/echo"
+    if tornado:
+        server.http_server.add_sockets(sockets)
+    else:
+        await server.listener.add_sockets(sockets, 1024)
+    try:
+        yield server
+    finally:
+        server.stop()
+        await server.http_server.close_all_connections()
+    await until(lambda: connections() == 0)
+    assert [handler.told for handler in server.handlers] == [1] * len(server.handlers)
+    assert failures == []

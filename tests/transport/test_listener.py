@@ -1,0 +1,209 @@
+"""Who gets a connection: the WebSocket's protocol or the HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.conformance.client import (
+    Client,
+    Connection,
+    HandshakeError,
+    read_response,
+    text_frame,
+    upgrade_request,
+)
+from tests.transport.served import Served, connections, served, until
+from transport.fallback import StreamProtocol
+from transport.listener import MAX_HEAD_SIZE
+from transport.protocol import LoopProtocol
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST_GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+UPGRADE = upgrade_request("x", "/echo")
+
+REQUESTS = {
+    "GET": LAST_GET,
+    "two at once": GET + LAST_GET,
+    "body": b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody",
+    "chunks": b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "HTTP/1.0": b"GET / HTTP/1.0\r\n\r\n",
+    "HTTP/1.0 upgrade": UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0", 1),
+    "HEAD": LAST_GET.replace(b"GET", b"HEAD"),
+    "unknown path": LAST_GET.replace(b"/", b"/nowhere", 1),
+    "unknown method": LAST_GET.replace(b"GET", b"BREW"),
+    "no WebSocket there": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: close\r\n\r\n",
+    "empty lines first": b"\r\n\r\n" + LAST_GET,
+    "no request": b"\x16\x03\x01 hello\r\n\r\n",
+    "no version": b"GET /\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    "no header": b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
+    "upgrade of nothing": UPGRADE.replace(b"Host: x\r\n", b"Host: x\r\nno header\r\n"),
+    "head too long": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (2 * MAX_HEAD_SIZE),
+}
+
+
+async def answer(server: Served, request: bytes) -> list[bytes]:
+    """All that is answered, without the time of day."""
+    connection = await server.open()
+    connection.write(request)
+    lines = (await connection.end()).split(b"\r\n")
+    connection.abort()
+    return [line for line in lines if not line.startswith(b"Date:")]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_http_is_answered_as_by_the_http_server(name: str) -> None:
+    """To the byte, whatever is wrong with the request."""
+    async with served() as server, served(tornado=True) as reference:
+        request = REQUESTS[name]
+        assert await answer(server, request) == await answer(reference, request)
+        assert not server.listener.arriving
+
+
+async def test_a_connection_is_kept_alive() -> None:
+    """Once passed on it stays with the HTTP server, which may also be asked to upgrade it."""
+    async with served() as server:
+        connection = await server.open()
+        for body in (b"first", b"second"):
+            length = b"Content-Length: %d" % len(body)
+            await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n" + body)
+            assert (await read_response(connection.reader)).body == body
+        await connection.send(UPGRADE)
+        assert (await read_response(connection.reader)).status == 101
+        assert isinstance((await server.handler()).ws_connection, StreamProtocol)
+
+
+async def test_an_upgrade_with_a_body_goes_to_the_http_server() -> None:
+    async with served() as server:
+        client = await server.connect(headers={"Content-Length": "2"}, pipelined=b"{}")
+        await client.send_text("echo")
+        assert await client.receive_text() == "echo"
+        handler = await server.handler()
+        assert isinstance(handler.ws_connection, StreamProtocol)
+        await until(lambda: handler.ws_connection.unsent == 0)
+        handler.ws_connection.write_text(b"written")
+        assert await client.receive_text() == "written"
+        assert await client.close(1000) == 1000
+
+
+async def has_arrived(server: Served, length: int) -> None:
+    """Waits until the server has read as much of a head."""
+    await until(lambda: [len(one._received) for one in server.listener.arriving] == [length])
+
+
+async def test_a_head_may_be_cut_anywhere() -> None:
+    """An upgrade with a frame behind it, or any other request."""
+    async with served() as server:
+        for place in range(1, len(UPGRADE)):
+            client = Client(server.url, *await open_streams(server))
+            client.write(UPGRADE[:place])
+            await has_arrived(server, place)
+            client.write(UPGRADE[place:] + text_frame("early"))
+            assert (await read_response(client.reader)).status == 101
+            assert await client.receive_text() == "early"
+            assert isinstance((await server.handler()).ws_connection, LoopProtocol)
+            client.abort()
+        for place in range(1, len(GET)):
+            connection = await server.open()
+            connection.write(GET[:place])
+            await has_arrived(server, place)
+            connection.write(GET[place:])
+            assert (await read_response(connection.reader)).body == b"a page\n"
+
+
+async def open_streams(server: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    connection: Connection = await server.open()
+    return connection.reader, connection.writer
+
+
+async def test_a_head_may_come_byte_by_byte() -> None:
+    async with served() as server:
+        client = Client(server.url, *await open_streams(server))
+        for length, byte in enumerate(UPGRADE[:-1], 1):
+            client.write(bytes([byte]))
+            await has_arrived(server, length)
+        client.write(UPGRADE[-1:])
+        assert (await read_response(client.reader)).status == 101
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTT", UPGRADE[:-1]])
+async def test_half_a_head_is_not_waited_for(sent: bytes) -> None:
+    async with served(handshake_timeout=0.05) as server:
+        connection = await server.open()
+        connection.write(sent)
+        assert await connection.end() == b""
+        assert not server.listener.arriving
+
+
+@pytest.mark.parametrize("sent", [b"", UPGRADE[:-1]])
+@pytest.mark.parametrize("reset", [True, False])
+async def test_half_a_head_may_be_the_last(sent: bytes, reset: bool) -> None:
+    async with served() as server:
+        connection = await server.open()
+        connection.write(sent)
+        await has_arrived(server, len(sent))
+        if reset:
+            connection.reset()
+        else:
+            connection.half_close()
+            assert await connection.end() == b""
+        await until(lambda: not server.listener.arriving)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-WebSocket-Version": "8"}, 426),
+        ({"Sec-WebSocket-Version": ""}, 426),
+        ({"Sec-WebSocket-Key": ""}, 400),
+        ({"Connection": "close"}, 400),
+        ({"Origin": "http://refused"}, 403),
+    ],
+)
+async def test_a_refused_upgrade_is_the_last_request(headers: dict[str, str], status: int) -> None:
+    """The answer says so, and the connection ends; no handler is opened."""
+    async with served() as server:
+        with pytest.raises(HandshakeError) as refused:
+            await server.connect(headers=headers)
+        assert refused.value.args[0].status == status
+        connection = await server.open()
+        connection.write(upgrade_request("x", "/echo", headers) + GET)
+        response = await connection.end()
+        assert response.startswith(b"HTTP/1.1 %d " % status)
+        assert b"Connection: close\r\n" in response
+        assert response.count(b"HTTP/1.1") == 1
+        assert not server.handlers
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/nowhere", 404), (b"/", 200)])
+async def test_an_upgrade_of_what_is_no_websocket_is_answered(path: bytes, status: int) -> None:
+    async with served() as server:
+        connection = await server.open()
+        connection.write(UPGRADE.replace(b"/echo", path))
+        assert (await connection.end()).startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_stop_drops_those_that_have_not_asked_yet() -> None:
+    """And lets in no others; what is a WebSocket already is left to its handler."""
+    async with served() as server:
+        client = await server.connect()
+        connection = await server.open()
+        await has_arrived(server, 0)
+        server.listener.stop()
+        server.listener.stop()
+        assert await connection.end() == b""
+        with pytest.raises(ConnectionError):
+            await server.connect()
+        await client.send_text("still there")
+        assert await client.receive_text() == "still there"
+
+
+async def test_passing_on_leaves_nothing_open() -> None:
+    async with served() as server:
+        for request in REQUESTS.values():
+            await answer(server, request)
+        await until(lambda: connections() == 0)

@@ -1,0 +1,717 @@
+"""A connection over a real socket: what its peer hears and what its handler is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable
+from time import perf_counter
+
+import pytest
+from tornado.websocket import WebSocketClosedError
+
+import transport.protocol
+from tests.conformance.client import (
+    ABNORMAL,
+    ACCEPT,
+    NO_STATUS,
+    Client,
+    ClosedError,
+    Frame,
+    HandshakeError,
+    Opcode,
+    close_frame,
+    frame,
+    text_frame,
+)
+from tests.transport.served import (
+    SMALL_BUFFER,
+    Busy,
+    Echo,
+    Recorder,
+    Served,
+    answered,
+    served,
+    until,
+)
+from transport.frames import Close, Ping, Pong
+from transport.protocol import LoopProtocol
+
+MUCH = 2 * 1024 * 1024
+"""More bytes than the kernel takes with `SMALL_BUFFER`."""
+
+
+async def receive_close(client: Client) -> tuple[int, str]:
+    """The code and reason of the close, which is the next frame; it is not answered."""
+    closing = await client.receive_frame()
+    assert closing.opcode is Opcode.CLOSE
+    return int.from_bytes(closing.payload[:2]), closing.payload[2:].decode()
+
+
+async def works(server: Served) -> None:
+    """Another peer is served, whatever has become of the first."""
+    client = await server.connect()
+    await client.send(frame(Opcode.PING, b"works"))
+    assert (await client.receive_frame()).payload == b"works"
+
+
+# Reading
+
+
+async def test_messages_keep_their_type() -> None:
+    async with served() as server:
+        client = await server.connect()
+        await client.send(text_frame("žluť") + frame(Opcode.BINARY, b"\xff") + text_frame(""))
+        assert await client.receive_frame() == Frame(Opcode.TEXT, "žluť".encode(), True)
+        assert await client.receive_frame() == Frame(Opcode.BINARY, b"\xff", True)
+        assert await client.receive_frame() == Frame(Opcode.TEXT, b"", True)
+        handler = await server.handler()
+        assert isinstance(handler.ws_connection, LoopProtocol)
+
+
+async def test_pings_are_answered_between_the_fragments_of_a_message() -> None:
+    """At once and with their payload (RFC 6455, section 5.5.3); pongs are told, not answered."""
+    async with served() as server:
+        client = await server.connect()
+        await client.send(frame(Opcode.TEXT, b"a", fin=False) + frame(Opcode.PING, b"first"))
+        assert await client.receive_frame() == Frame(Opcode.PONG, b"first", True)
+        await client.send(frame(Opcode.CONTINUATION, b"b", fin=False))
+        await client.send(frame(Opcode.PONG, b"second") + frame(Opcode.PING, b"x" * 125))
+        assert await client.receive_frame() == Frame(Opcode.PONG, b"x" * 125, True)
+        await client.send(frame(Opcode.CONTINUATION, b"c"))
+        assert await client.receive_text() == "abc"
+        handler = await server.handler()
+        assert handler.seen == [Ping(b"first"), Pong(b"second"), Ping(b"x" * 125), "abc"]
+
+
+async def test_a_large_message_comes_in_many_pieces() -> None:
+    async with served(websocket_max_message_size=1 << 22) as server:
+        client = await server.connect()
+        payload = os.urandom(1 << 22)
+        client.write(frame(Opcode.BINARY, payload))
+        assert await client.receive_frame() == Frame(Opcode.BINARY, payload, True)
+
+
+async def test_frames_may_come_with_the_handshake() -> None:
+    async with served() as server:
+        client = await server.connect(pipelined=text_frame("early") + frame(Opcode.PING, b"1"))
+        assert await client.receive_text() == "early"
+        assert (await client.receive_frame()).opcode is Opcode.PONG
+        assert await client.close(1000) == 1000
+        await (await server.handler()).is_closed()
+
+
+async def test_a_close_may_come_with_the_handshake() -> None:
+    async with served() as server:
+        client = await server.connect(pipelined=close_frame(1001, "no time"))
+        assert await client.closed() == 1001
+        handler = await server.handler()
+        await handler.is_closed()
+        assert handler.seen == [Close(1001, "no time")]
+
+
+class CountsPongs(Recorder):
+    most_unsent = 0
+
+    def on_ping(self, data: bytes) -> None:
+        super().on_ping(data)
+        assert self.ws_connection is not None
+        self.most_unsent = max(self.most_unsent, self.ws_connection.unsent)  # type: ignore[attr-defined]
+
+
+async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read() -> None:
+    """Just the last is kept, and it arrives when the peer reads again."""
+    number = 20_000
+    async with served(CountsPongs, buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        for first in range(0, number, 1000):
+            pings = (b"%0125d" % count for count in range(first, first + 1000))
+            await client.send(b"".join(frame(Opcode.PING, data) for data in pings))
+        await until(lambda: len(handler.seen) == number)
+        assert 0 < handler.most_unsent < 2 * 65536
+        client.resume_reading()
+        last = -1
+        received = 0
+        while last < number - 1:
+            pong = await client.receive_frame()
+            assert pong.opcode is Opcode.PONG
+            assert int(pong.payload) > last
+            last = int(pong.payload)
+            received += 1
+        assert received < number
+        await client.send(frame(Opcode.PING, b"and now each again"))
+        assert (await client.receive_frame()).payload == b"and now each again"
+
+
+async def test_one_peer_does_not_keep_the_others_waiting() -> None:
+    """Its messages are handled for five milliseconds, then others have a turn; order is kept."""
+    order: list[str | bytes] = []
+
+    class Slow(Recorder):
+        def on_message(self, message: str | bytes) -> None:
+            order.append(message)
+            end = perf_counter() + 0.00005
+            while perf_counter() < end:
+                pass
+
+    async with served(Slow) as server:
+        many, one = await server.connect(), await server.connect()
+        many.write(b"".join(text_frame(str(count)) for count in range(5000)))
+        one.write(text_frame("one"))
+        await until(lambda: len(order) == 5001)
+        assert order.index("one") < 2500
+        order.remove("one")
+        assert order == [str(count) for count in range(5000)]
+
+
+# Handlers that are coroutines
+
+
+async def test_the_next_message_waits_for_the_handler_of_the_last() -> None:
+    """Also what has come in the same piece, pings and the close too."""
+    async with served(Busy) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        await client.send(text_frame("1") + text_frame("2") + frame(Opcode.PING, b"3"))
+        await client.send(text_frame("4") + close_frame(1000, "5"))
+        await until(lambda: bool(handler.seen))
+        await works(server)
+        assert handler.seen == ["begin '1'"]
+        handler.go.set()
+        await handler.is_closed()
+        in_order = ["begin '1'", "end '1'", "begin '2'", "end '2'", Ping(b"3")]
+        assert handler.seen == [*in_order, "begin '4'", "end '4'", Close(1000, "5")]
+        assert (await client.receive_frame()).payload == b"3"
+
+
+async def test_a_busy_handler_stops_the_peer() -> None:
+    """Nothing is read meanwhile, so that what it sends stays on its own side."""
+    message = "x" * 65000
+    async with served(Busy, buffer=SMALL_BUFFER) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        client.write(b"".join(text_frame(f"{count} {message}") for count in range(200)))
+        await until(lambda: bool(handler.seen))
+        for _ in range(20):
+            await works(server)
+        assert client.writer.transport.get_write_buffer_size() > 4_000_000
+        assert len(handler.seen) == 1
+        handler.go.set()
+        await client.writer.drain()
+        await until(lambda: len(handler.seen) == 400)
+        seen = [entry.partition("'")[2].partition(" ")[0] for entry in handler.seen]
+        assert seen == [str(count) for count in range(200) for _ in range(2)]
+
+
+async def test_the_end_waits_for_the_handler() -> None:
+    """A connection that is lost while a message is handled is told of after that."""
+    async with served(Busy) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        await client.send(text_frame("1") + text_frame("2"))
+        await until(lambda: bool(handler.seen))
+        connection = handler.ws_connection
+        client.reset()
+        # It is not read: the reset is noticed when something is written.
+        while not connection.is_closing():
+            connection.write_text(b"anybody?")
+            await asyncio.sleep(0)
+        with pytest.raises(WebSocketClosedError):
+            handler.write_message("nobody")
+        await works(server)
+        assert not handler.closed.is_set()
+        handler.go.set()
+        await handler.is_closed()
+        assert handler.seen == ["begin '1'", "end '1'", Close(None, None)]
+
+
+class SlowOpen(Echo):
+    async def open(self) -> None:
+        self.go = asyncio.Event()
+        super().open()
+        self.seen.append("opening")
+        await self.go.wait()
+        self.seen.append("open")
+
+
+@pytest.mark.parametrize("with_handshake", [True, False])
+async def test_messages_wait_for_open(with_handshake: bool) -> None:
+    async with served(SlowOpen) as server:
+        sent = text_frame("early") + frame(Opcode.PING)
+        client = await server.connect(pipelined=sent if with_handshake else b"")
+        handler = await server.handler()
+        if not with_handshake:
+            await client.send(sent)
+        await handler.write_message("from open")
+        assert await client.receive_text() == "from open"
+        await works_beside(server)
+        assert handler.seen == ["opening"]
+        handler.go.set()
+        assert await client.receive_text() == "early"
+        assert handler.seen[:3] == ["opening", "open", "early"]
+
+
+async def works_beside(server: Served) -> None:
+    """As `works`, where `open` itself waits."""
+    connection = await server.open()
+    await connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await connection.reader.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+# The end
+
+
+@pytest.mark.parametrize("turn", [0.005, 0.0])
+@pytest.mark.parametrize("handler_class", [Recorder, Busy])
+async def test_what_was_sent_before_a_half_close_is_handled(
+    handler_class: type[Recorder], turn: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many turns it takes; then the end is told of."""
+    monkeypatch.setattr(transport.protocol, "TURN", turn)
+    async with served(handler_class) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        client.write(b"".join(text_frame(str(count)) for count in range(100)))
+        client.half_close()
+        if isinstance(handler, Busy):
+            await until(lambda: bool(handler.seen))
+            handler.go.set()
+        await handler.is_closed()
+        messages = [entry for entry in handler.seen if "begin" not in str(entry)]
+        assert len(messages) == 101
+        assert "99" in str(messages[99])
+        assert messages[100] == Close(None, None)
+        assert await client.end() == b""
+
+
+async def test_what_was_written_before_a_half_close_is_sent() -> None:
+    async with served(buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        await handler_writes_much(handler)
+        client.half_close()
+        await handler.is_closed()
+        with pytest.raises(WebSocketClosedError):
+            handler.write_message("too late")
+        client.resume_reading()
+        assert len((await client.receive_frame()).payload) == MUCH
+        assert await client.end() == b""
+
+
+async def handler_writes_much(handler: Recorder) -> asyncio.Future[None]:
+    written = handler.write_message(b"x" * MUCH, binary=True)
+    await asyncio.sleep(0)
+    return written
+
+
+async def test_a_reset_is_told_of() -> None:
+    async with served() as server:
+        client = await server.connect()
+        handler = await server.handler()
+        await client.send_text("1")
+        assert await client.receive_text() == "1"
+        client.reset()
+        await handler.is_closed()
+        assert handler.seen == ["1", Close(None, None)]
+        assert handler.ws_connection is None
+
+
+async def test_who_is_not_opened_is_not_closed() -> None:
+    """A handshake that is refused, and a peer that is gone before `open`."""
+    calls = []
+
+    class Refusing(Recorder):
+        def on_close(self) -> None:
+            calls.append("on_close")
+
+        async def prepare(self) -> None:
+            if self.request.headers.get("X-Wait"):
+                calls.append("prepare")
+                self.close()
+                self.set_status(400)
+                self.finish()
+
+    async with served(Refusing) as server:
+        for headers in ({"Origin": "http://refused"}, {"X-Wait": "1"}):
+            with pytest.raises(HandshakeError):
+                await server.connect(headers=headers)
+        assert calls == ["prepare"]
+
+
+async def test_the_close_of_the_peer_is_answered_with_its_code() -> None:
+    """And its code and reason are the handler's `close_code` and `close_reason`."""
+    async with served() as server:
+        client = await server.connect()
+        handler = await server.handler()
+        assert await client.close(3000, "dôvod") == 3000
+        await handler.is_closed()
+        assert (handler.close_code, handler.close_reason) == (3000, "dôvod")
+        with pytest.raises(WebSocketClosedError):
+            handler.write_message("too late")
+
+
+async def test_a_close_without_code_is_answered_without_code() -> None:
+    async with served() as server:
+        client = await server.connect()
+        await client.send(frame(Opcode.CLOSE) + text_frame("not read"))
+        assert await client.closed() == NO_STATUS
+        handler = await server.handler()
+        await handler.is_closed()
+        assert handler.seen == [Close(None, None)]
+
+
+async def test_the_handler_closes_with_code_and_reason() -> None:
+    """The peer answers, and only then the connection ends; nothing can be written meanwhile."""
+    async with served() as server:
+        client = await server.connect()
+        handler = await server.handler()
+        connection = handler.ws_connection
+        handler.close(4000, "žluť" * 40)
+        handler.close(4001, "not twice")
+        for write in (handler.write_message, handler.ping, connection.write_message):
+            with pytest.raises(WebSocketClosedError):
+                write("too late")
+        connection.write_text(b"too late")
+        await client.send(frame(Opcode.PING, b"no pong after a close"))
+        code, reason = await receive_close(client)
+        assert code == 4000
+        assert len(reason.encode()) <= 123
+        assert ("žluť" * 40).startswith(reason)
+        assert not handler.closed.is_set()
+        await client.send(close_frame(4000, "as you wish"))
+        assert await client.end() == b""
+        await handler.is_closed()
+        assert (handler.close_code, handler.close_reason) == (4000, "as you wish")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "payload"),
+    [((), b""), ((1001,), b"\x03\xe9"), ((None, "bye"), b"\x03\xe8bye")],
+)
+async def test_the_handler_may_close_without_code_or_reason(
+    arguments: tuple[int | None, str], payload: bytes
+) -> None:
+    async with served() as server:
+        client = await server.connect()
+        (await server.handler()).close(*arguments)
+        assert await client.receive_frame() == Frame(Opcode.CLOSE, payload, True)
+
+
+async def test_open_may_close() -> None:
+    class Closing(Recorder):
+        def open(self) -> None:
+            super().open()
+            self.close(1008, "go away")
+
+    async with served(Closing) as server:
+        client = await server.connect(pipelined=text_frame("early"))
+        assert await client.closed() == 1008
+        await (await server.handler()).is_closed()
+
+
+async def test_a_peer_that_does_not_answer_a_close_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even one that goes on sending."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.05)
+    async with served() as server:
+        client = await server.connect()
+        handler = await server.handler()
+        handler.close(1001)
+        await client.send(frame(Opcode.PING) * 10)
+        assert await receive_close(client) == (1001, "")
+        await handler.is_closed()
+        assert handler.close_code is None
+        assert await client.end() == b""
+
+
+@pytest.mark.parametrize("half_closed", [True, False])
+async def test_a_peer_that_does_not_read_at_the_end_is_dropped(
+    half_closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.05)
+    async with served(buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        written = await handler_writes_much(handler)
+        if half_closed:
+            client.half_close()
+        else:
+            await client.send(close_frame(1000))
+        await handler.is_closed()
+        with pytest.raises(WebSocketClosedError):
+            await written
+
+
+@pytest.mark.parametrize("much", [0, 8_000_000])
+async def test_a_violation_is_answered_with_its_code(much: int) -> None:
+    """The peer sees it even while it is still sending a lot."""
+    async with served(buffer=SMALL_BUFFER) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        client.write(text_frame("before") + text_frame("x")[:1] + b"\x01" + bytes(much))
+        client.write(text_frame("not read"))
+        assert await client.receive_text() == "before"
+        assert await receive_close(client) == (1002, "frame without mask")
+        await handler.is_closed()
+        assert handler.seen == ["before", Close(None, None)]
+        await client.send(close_frame(1002))
+        client.half_close()
+        assert await client.end() == b""
+
+
+async def test_a_message_that_is_too_big_is_refused_by_its_header() -> None:
+    async with served(websocket_max_message_size=10) as server:
+        client = await server.connect()
+        await client.send(text_frame("x" * 10) + text_frame("x" * 11)[:2])
+        assert await client.receive_text() == "x" * 10
+        assert await receive_close(client) == (1009, "message too big")
+
+
+async def test_who_breaks_the_protocol_and_stays_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.05)
+    async with served() as server:
+        client = await server.connect()
+        await client.send(frame(3))
+        assert await client.closed() == 1002
+        # `served` waits until the connection is gone.
+        await (await server.handler()).is_closed()
+
+
+class Failing(Echo):
+    def fail(self, where: str) -> None:
+        if self.request.headers.get("X-Fail") == where:
+            raise ZeroDivisionError(where)
+
+    def open(self) -> None:
+        super().open()
+        self.fail("open")
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        self.fail("on_message")
+        if self.request.headers.get("X-Fail") == "later in on_message":
+            return self.later()
+        return super().on_message(message)
+
+    async def later(self) -> None:
+        await asyncio.sleep(0)
+        self.fail("later in on_message")
+
+    def on_ping(self, data: bytes) -> None:
+        self.fail("on_ping")
+
+    def on_pong(self, data: bytes) -> None:
+        self.fail("on_pong")
+
+    def on_close(self) -> None:
+        super().on_close()
+        self.fail("on_close")
+
+
+@pytest.mark.parametrize(
+    "where", ["open", "on_message", "later in on_message", "on_ping", "on_pong", "on_close"]
+)
+async def test_what_a_handler_raises_ends_its_connection(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and is nothing to the others."""
+    async with served(Failing) as server:
+        other = await server.connect()
+        client = await server.connect(headers={"X-Fail": where})
+        await server.handler()
+        handler = await server.handler()
+        sent = frame(Opcode.PING) + frame(Opcode.PONG) + text_frame("1") + close_frame(1000)
+        client.write(sent)
+        await client.end()
+        await handler.is_closed()
+        (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert record.exc_info is not None
+        assert str(record.exc_info[1]) == where
+        await other.send_text("still there")
+        assert await other.receive_text() == "still there"
+
+
+# Writing
+
+
+async def test_json_and_utf8_are_written() -> None:
+    async with served() as server:
+        client = await server.connect()
+        handler = await server.handler()
+        handler.write_message({"a": 1})
+        handler.write_message(b"\xff", binary=True)
+        handler.ws_connection.write_text("ž".encode())
+        handler.ping("p")
+        assert await client.receive_text() == '{"a": 1}'
+        assert await client.receive_frame() == Frame(Opcode.BINARY, b"\xff", True)
+        assert await client.receive_text() == "ž"
+        assert await client.receive_frame() == Frame(Opcode.PING, b"p", True)
+        with pytest.raises(ValueError, match="125"):
+            handler.ping(b"x" * 126)
+
+
+async def test_a_message_is_written_when_most_of_it_has_been_taken() -> None:
+    """`unsent` says what has not been."""
+    async with served(buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        await handler.write_message("small")
+        assert await client.receive_text() == "small"
+        assert handler.ws_connection.unsent == 0
+        client.stop_reading()
+        written = await handler_writes_much(handler)
+        await works(server)
+        assert not written.done()
+        unsent = handler.ws_connection.unsent
+        assert 0 < unsent < MUCH + 10
+        another = handler.write_message("another")
+        assert handler.ws_connection.unsent == unsent + 9
+        assert not another.done()
+        client.resume_reading()
+        assert len((await client.receive_frame()).payload) == MUCH
+        assert await client.receive_text() == "another"
+        async with asyncio.timeout(10):
+            await written
+            await another
+        assert handler.ws_connection.unsent == 0
+
+
+async def test_a_message_that_is_lost_is_not_written() -> None:
+    async with served(buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        written = await handler_writes_much(handler)
+        given_up = handler.write_message("another")
+        given_up.cancel()
+        client.reset()
+        with pytest.raises(WebSocketClosedError):
+            async with asyncio.timeout(10):
+                await written
+        assert given_up.cancelled()
+
+
+async def test_nodelay_is_set_on_the_socket() -> None:
+    async with served() as server:
+        await server.connect()
+        connection = (await server.handler()).ws_connection
+        fd = connection._transport.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            for value in (False, True):
+                connection.set_nodelay(value)
+                nodelay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                assert bool(nodelay) is value
+
+
+# Is anybody there?
+
+
+async def test_a_peer_that_does_not_answer_pings_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At once: there is no close handshake with who is not there."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 600.0)
+    async with served(websocket_ping_interval=0.05, websocket_ping_timeout=0.02) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        assert await client.receive_frame() == Frame(Opcode.PING, b"", True)
+        assert await client.end() == b""
+        await handler.is_closed()
+        assert handler.close_code is None
+
+
+async def test_a_peer_that_answers_pings_stays() -> None:
+    async with served(websocket_ping_interval=0.1) as server:
+        client = await server.connect()
+        for _ in range(4):
+            assert await client.receive_frame() == Frame(Opcode.PING, b"", True)
+            await client.send(frame(Opcode.PONG))
+        await client.send_text("here")
+        assert await client.receive_text() == "here"
+
+
+async def test_without_timeout_pings_need_no_answer() -> None:
+    async with served(websocket_ping_interval=0.02, websocket_ping_timeout=0) as server:
+        client = await server.connect()
+        for _ in range(3):
+            assert await client.receive_frame() == Frame(Opcode.PING, b"", True)
+
+
+async def test_a_busy_handler_is_no_reason_to_drop_its_peer() -> None:
+    """While it runs, pongs are not read."""
+    async with served(Busy, websocket_ping_interval=0.1) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        await client.send_text("1")
+        for _ in range(3):
+            assert await client.receive_frame() == Frame(Opcode.PING, b"", True)
+            await client.send(frame(Opcode.PONG))
+        handler.go.set()
+        await answered(client)
+        assert not handler.closed.is_set()
+
+
+# The handshake
+
+
+class Choosy(Echo):
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        self.offered = subprotocols
+        return subprotocols[-1] if subprotocols else None
+
+
+@pytest.mark.parametrize(
+    ("header", "offered"), [("", []), ("a", ["a"]), ("a, b ,c", ["a", "b", "c"])]
+)
+async def test_the_handler_selects_a_subprotocol(header: str, offered: list[str]) -> None:
+    async with served(Choosy) as server:
+        client = await server.connect(headers={"Sec-WebSocket-Protocol": header})
+        handler = await server.handler()
+        selected = offered[-1] if offered else None
+        assert handler.offered == offered
+        assert handler.selected_subprotocol == selected
+        assert client.response.headers.get("sec-websocket-protocol") == selected
+
+
+async def test_the_response_is_that_of_the_rfc() -> None:
+    """RFC 6455, section 4.2.2; no extension is agreed to."""
+    async with served() as server:
+        offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+        headers = dict((await server.connect(headers=offer)).response.headers)
+        assert headers["upgrade"] == "websocket"
+        assert headers["connection"] == "Upgrade"
+        assert headers["sec-websocket-accept"] == ACCEPT
+        assert "sec-websocket-extensions" not in headers
+        assert "content-type" not in headers
+
+
+async def test_all_connections_at_once_lose_nothing() -> None:
+    """Twenty peers, a hundred messages each, in order."""
+    async with served() as server:
+        clients = [await server.connect() for _ in range(20)]
+
+        async def talk(client: Client) -> None:
+            client.write(b"".join(text_frame(str(count)) for count in range(100)))
+            for count in range(100):
+                assert await client.receive_text() == str(count)
+            assert await client.close() == 1000
+
+        await asyncio.gather(*map(talk, clients))
+
+
+async def test_a_peer_that_is_gone_is_gone() -> None:
+    async with served() as server:
+        client = await server.connect()
+        handler = await server.handler()
+        client.abort()
+        await handler.is_closed()
+        with pytest.raises(ClosedError) as closed:
+            await client.receive_text()
+        assert closed.value.code == ABNORMAL

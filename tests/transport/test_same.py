@@ -1,0 +1,151 @@
+"""`LoopProtocol` behaves as Tornado's own protocol, but for what it answers to violations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tornado.ioloop import IOLoop
+
+from tests.conformance.client import Opcode, frame, head
+from tests.transport.served import Echo, Recorder, Served, served
+from transport.frames import Close
+from transport.protocol import LoopProtocol
+
+MAX_MESSAGE_SIZE = 1000
+# Tornado adds a control frame that comes between fragments to the size of their message.
+LARGE = MAX_MESSAGE_SIZE - 125
+
+# Those that Tornado sees as well.
+VIOLATIONS = {
+    frame(Opcode.TEXT, b"x", rsv=2): 1002,
+    frame(3): 1002,
+    frame(Opcode.PING, fin=False): 1002,
+    frame(Opcode.PING, b"x" * 126): 1002,
+    frame(Opcode.CLOSE, b"x"): 1002,
+    frame(Opcode.CLOSE, (1005).to_bytes(2)): 1002,
+    frame(Opcode.TEXT, b"\xff"): 1007,
+    head(Opcode.BINARY, MAX_MESSAGE_SIZE + 1): 1009,
+}
+
+
+class CoroutineEcho(Echo):
+    """Tells a message when it has been written."""
+
+    async def on_message(self, message: str | bytes) -> None:
+        await self.write_message(message, binary=isinstance(message, bytes))
+        self.seen.append(message)
+
+    def open(self) -> Awaitable[None]:
+        super().open()
+        return asyncio.sleep(0)
+
+
+@dataclass
+class Case:
+    """What a peer sends, in which pieces, and how many messages it is."""
+
+    pieces: list[bytes]
+    messages: int
+    code: int | None
+    """What to be closed with, if it ends in a violation."""
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    stream = b""
+    violation, code = None, None
+    if draw(st.integers(0, 3)) == 0:
+        violation, code = draw(st.sampled_from(sorted(VIOLATIONS.items())))
+    message = st.text(max_size=50) | st.binary(max_size=50) | st.just(b"x" * LARGE)
+    control = st.lists(st.tuples(st.sampled_from([9, 10]), st.binary(max_size=125)), max_size=1)
+    messages = draw(st.lists(message, max_size=4))
+    for one in messages:
+        payload = one.encode() if isinstance(one, str) else one
+        opcode = Opcode.TEXT if isinstance(one, str) else Opcode.BINARY
+        places = sorted(draw(st.lists(st.integers(0, len(payload)), max_size=2)))
+        for count, (start, end) in enumerate(pairwise([0, *places, len(payload)])):
+            stream += frame(opcode, payload[start:end], fin=count == len(places))
+            opcode = Opcode.CONTINUATION
+            stream += b"".join(frame(*two) for two in draw(control))
+    if violation is not None:
+        stream += violation
+    else:
+        codes = st.sampled_from([1000, 1001, 1013, 3000, 4999])
+        reason = st.text(max_size=30)
+        closes = st.builds(lambda code, text: code.to_bytes(2) + text.encode(), codes, reason)
+        stream += frame(Opcode.CLOSE, draw(st.just(b"") | closes))
+    places = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pieces = [stream[start:end] for start, end in pairwise([0, *places, len(stream)])]
+    return Case([piece for piece in pieces if piece], len(messages), code)
+
+
+async def exchange(server: Served, case: Case) -> tuple[list[object], bytes]:
+    """What the handler is told and what the peer is sent."""
+    client = await server.connect()
+    handler = await server.handler()
+    assert isinstance(handler.ws_connection, LoopProtocol) is not server.tornado
+    sent = asyncio.create_task(client.end())
+    for piece in case.pieces:
+        client.write(piece)
+        for _ in range(3):
+            await asyncio.sleep(0)  # The event loop reads what is there, and not yet the next.
+    try:
+        await handler.is_closed()
+        if case.code is not None:
+            with suppress(OSError):  # Tornado has closed it by now.
+                client.half_close()
+        return handler.seen, await sent
+    finally:
+        client.abort()
+
+
+@pytest.mark.parametrize("handler", [Echo, CoroutineEcho])
+def test_handler_and_peer_cannot_tell_the_difference(
+    handler: type[Recorder], io_loop: IOLoop
+) -> None:
+    """Messages, pings and pongs, close code and reason, echoes and closes, in order, to the byte.
+
+    At a violation Tornado mostly just ends the connection; here the peer is told its code. Up to
+    there, all is the same.
+    """
+    stack = AsyncExitStack()
+
+    async def start(tornado: bool) -> Served:
+        server = served(handler, tornado=tornado, websocket_max_message_size=MAX_MESSAGE_SIZE)
+        return await stack.enter_async_context(server)
+
+    ours = io_loop.run_sync(lambda: start(False))
+    theirs = io_loop.run_sync(lambda: start(True))
+
+    async def compare(case: Case) -> None:
+        (seen, sent), (their_seen, their_sent) = await asyncio.gather(
+            exchange(ours, case), exchange(theirs, case)
+        )
+        assert sum(isinstance(event, str | bytes) for event in seen) == case.messages
+        if case.code is None:
+            assert seen == their_seen
+            assert sent == their_sent
+            return
+        assert seen.pop() == Close(None, None)
+        assert their_seen[: len(seen)] == seen
+        before, _, close = sent.rpartition(b"\x88")
+        assert close[0] == len(close) - 1
+        assert close[1:3] == case.code.to_bytes(2)
+        assert their_sent.startswith(before)
+
+    @settings(max_examples=100, deadline=None)
+    @given(cases())
+    def check(case: Case) -> None:
+        io_loop.run_sync(lambda: compare(case))
+
+    try:
+        check()
+    finally:
+        io_loop.run_sync(stack.aclose)

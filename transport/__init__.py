@@ -1,0 +1,1 @@
+"""What gorilla/websocket is to the original: connections that know nothing of signaling."""

@@ -1,0 +1,242 @@
+"""The frames of WebSocket (RFC 6455, section 5) as values: no socket, no event loop, no waiting.
+
+`FrameParser` is the reading side of a server, `frame` and `close_payload` are its writing side.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+
+class Opcode(IntEnum):
+    """RFC 6455, section 5.2."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(IntEnum):
+    """What the reading side may have to close with (RFC 6455, section 7.4.1)."""
+
+    PROTOCOL_ERROR = 1002
+    INVALID_TEXT = 1007
+    TOO_BIG = 1009
+
+
+class Ping(NamedTuple):
+    data: bytes
+
+
+class Pong(NamedTuple):
+    data: bytes
+
+
+class Close(NamedTuple):
+    """The peer's close; `code` and `reason` are None where it gave none."""
+
+    code: int | None
+    reason: str | None
+
+
+class Violation(NamedTuple):
+    """The peer broke the protocol; `code` and `reason` are what to close with."""
+
+    code: CloseCode
+    reason: str
+
+
+# A text message is a str, a binary one bytes.
+Event = str | bytes | Ping | Pong | Close | Violation
+
+_FIN: Final = 0x80
+_RSV: Final = 0x70
+_OPCODE: Final = 0x0F
+_CONTROL: Final = 0x08
+_MASKED: Final = 0x80
+
+# As numbers, for looking up a member of Opcode costs more than comparing with it.
+_TEXT: Final = int(Opcode.TEXT)
+_PING: Final = int(Opcode.PING)
+_PONG: Final = int(Opcode.PONG)
+_WHOLE_TEXT: Final = _FIN | _TEXT
+_OPCODES: Final = frozenset(map(int, Opcode))
+
+
+class FrameParser:
+    """Takes what a client sends, in pieces of any size, and gives what it means.
+
+    `unmask(key, payload)` applies a masking key of four bytes. A message of more than
+    `max_message_size` bytes is a violation as soon as the header of a frame declares it. So the
+    parser holds at most one message, the beginning of one frame, and the last piece.
+    """
+
+    __slots__ = ("_ended", "_message", "_message_is_text", "_needed", "_rest", "_size", "_unmask")
+
+    def __init__(self, max_message_size: int, unmask: Callable[[bytes, bytes], bytes]) -> None:
+        self._size = max_message_size
+        self._unmask = unmask
+        # The beginning of a frame, and how long it must be to be read further.
+        self._rest: bytearray | None = None
+        self._needed = 0
+        # The fragments so far of a message.
+        self._message: bytearray | None = None
+        self._message_is_text = False
+        self._ended = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """What is complete now, in the order in which it was sent; never raises.
+
+        A Close or a Violation is the last event; what comes after it is not read.
+        """
+        events: list[Event] = []
+        if self._ended:
+            return events
+        if self._rest is not None:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return events
+            data = bytes(self._rest)
+            self._rest = None
+
+        start = 0  # of the frame
+        available = len(data)
+        while True:
+            end = start + 2  # of what is needed of it next
+            if end > available:
+                break
+            first = data[start]
+            second = data[start + 1]
+            if first != _WHOLE_TEXT or second < _MASKED or self._message is not None:
+                fault = self._fault(first, second)
+                if fault:
+                    return self._violate(events, CloseCode.PROTOCOL_ERROR, fault)
+            length = second & 0x7F
+            if length == 126:
+                end += 2
+                if end > available:
+                    break
+                length = data[start + 2] << 8 | data[start + 3]
+            elif length == 127:
+                end += 8
+                if end > available:
+                    break
+                length = int.from_bytes(data[start + 2 : end])
+                if length >> 63:
+                    return self._violate(events, CloseCode.PROTOCOL_ERROR, "negative length")
+            size = length if self._message is None else length + len(self._message)
+            if size > self._size and not first & _CONTROL:
+                return self._violate(events, CloseCode.TOO_BIG, "message too big")
+            key = end
+            end += 4 + length
+            if end > available:
+                break
+            payload = self._unmask(data[key : key + 4], data[key + 4 : end])
+            start = end
+
+            if first & _CONTROL:
+                event = _control(first & _OPCODE, payload)
+                events.append(event)
+                if isinstance(event, Close | Violation):
+                    self._end()
+                    return events
+                continue
+            if first == _WHOLE_TEXT:
+                is_text = True
+            else:
+                if self._message is None:
+                    self._message = bytearray()
+                    self._message_is_text = first & _OPCODE == _TEXT
+                self._message += payload
+                if not first & _FIN:
+                    continue
+                payload = bytes(self._message)
+                is_text = self._message_is_text
+                self._message = None
+            if is_text:
+                try:
+                    events.append(payload.decode())
+                except UnicodeDecodeError:
+                    return self._violate(events, CloseCode.INVALID_TEXT, "text is not UTF-8")
+            else:
+                events.append(payload)
+
+        if start < available:
+            self._rest = bytearray(data[start:] if start else data)
+            self._needed = end - start
+        return events
+
+    def _fault(self, first: int, second: int) -> str:
+        """What is wrong with the first two bytes of a frame; empty when nothing is."""
+        opcode = first & _OPCODE
+        if first & _RSV:
+            return "reserved bits"
+        if opcode not in _OPCODES:
+            return "unknown opcode"
+        if second < _MASKED:
+            return "frame without mask"
+        if opcode & _CONTROL:
+            if not first & _FIN:
+                return "control frame in fragments"
+            if second & 0x7F > 125:
+                return "control frame too long"
+        elif opcode == Opcode.CONTINUATION:
+            if self._message is None:
+                return "continuation of nothing"
+        elif self._message is not None:
+            return "message within a message"
+        return ""
+
+    def _violate(self, events: list[Event], code: CloseCode, reason: str) -> list[Event]:
+        events.append(Violation(code, reason))
+        self._end()
+        return events
+
+    def _end(self) -> None:
+        self._ended = True
+        self._rest = self._message = None
+
+
+def _control(opcode: int, payload: bytes) -> Event:
+    if opcode == _PING:
+        return Ping(payload)
+    if opcode == _PONG:
+        return Pong(payload)
+    if not payload:
+        return Close(None, None)
+    code = int.from_bytes(payload[:2])
+    if len(payload) == 1 or not may_close_with(code):
+        return Violation(CloseCode.PROTOCOL_ERROR, "invalid close code")
+    try:
+        return Close(code, payload[2:].decode() or None)
+    except UnicodeDecodeError:
+        return Violation(CloseCode.INVALID_TEXT, "reason is not UTF-8")
+
+
+def may_close_with(code: int) -> bool:
+    """Whether a close frame may have that code (RFC 6455, section 7.4, and IANA's register)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """A frame as a server sends it: whole and not masked."""
+    length = len(payload)
+    if length < 126:
+        return bytes((_FIN | opcode, length)) + payload
+    if length < 1 << 16:
+        return bytes((_FIN | opcode, 126, length >> 8, length & 0xFF)) + payload
+    return bytes((_FIN | opcode, 127)) + length.to_bytes(8) + payload
+
+
+def close_payload(code: int | None, reason: str | None) -> bytes:
+    """What a close frame carries; a reason is cut to the 123 bytes that fit, between characters.
+
+    A reason without a code goes with 1000 (normal closure).
+    """
+    if code is None and reason is None:
+        return b""
+    text = (reason or "").encode()[:123].decode(errors="ignore")
+    return (1000 if code is None else code).to_bytes(2) + text.encode()

@@ -1,0 +1,387 @@
+"""A connection after the handshake, straight on the event loop.
+
+Tornado's own protocol reads through an `IOStream`, with a Future and several awaits per frame, and
+makes a Task for each message that it writes: most of what it costs to pass a message on. Here the
+event loop calls `data_received` with what has come, and writing a message is one call.
+"""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, cast
+
+from tornado.concurrent import future_set_result_unless_cancelled
+from tornado.escape import json_encode, utf8
+from tornado.httputil import HTTPHeaders
+from tornado.util import _websocket_mask
+from tornado.websocket import (
+    WebSocketClosedError,
+    WebSocketHandler,
+    WebSocketProtocol,
+    WebSocketProtocol13,
+)
+
+from transport.frames import (
+    Close,
+    Event,
+    FrameParser,
+    Opcode,
+    Ping,
+    Pong,
+    Violation,
+    close_payload,
+    frame,
+)
+from transport.listener import UpgradeConnection
+
+# Seconds for a peer to answer a close, and to take what is still to be sent; Tornado's own figure.
+CLOSE_TIMEOUT = 5.0
+
+# Seconds for which the messages of one peer are handled before the others have a turn: what a peer
+# sends in one piece can cost a thousand times as much, when each message is passed to a full room.
+TURN = 0.005
+
+
+_TEXT = int(Opcode.TEXT)
+_BINARY = int(Opcode.BINARY)
+_CLOSE = int(Opcode.CLOSE)
+_PING = int(Opcode.PING)
+_PONG = int(Opcode.PONG)
+
+
+class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
+    """What `WebSocketHandler.get_websocket_protocol` returns, and what the event loop calls.
+
+    Towards the handler it behaves as Tornado documents. While a coroutine `open` or `on_message`
+    runs, the connection is not read and the handler not called again. `on_close` is called once,
+    and only if `open` was. What the handler raises is logged and aborts the connection.
+
+    Serves connections that a `Listener` accepted; `websocket_protocol` tells.
+    """
+
+    def __init__(
+        self,
+        handler: WebSocketHandler,
+        max_message_size: int,
+        ping_interval: float,
+        ping_timeout: float,
+    ) -> None:
+        """Sizes in bytes, times in seconds: 0 for no pings, or for not waiting for pongs."""
+        super().__init__(handler)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = FrameParser(max_message_size, _websocket_mask)
+        self._ping_interval = ping_interval
+        self._ping_timeout = min(ping_timeout, ping_interval)
+        self._subprotocol: str | None = None
+        # For the next ping or for its pong; when closing, for the end.
+        self._timer: asyncio.TimerHandle | None = None
+        self._pong_due = False
+        # While a coroutine of the handler runs: what came behind the message that it is about.
+        self._busy = False
+        self._behind: list[Event] = []
+        # While the peer does not take what is written: who waits for it to, and the last pong.
+        self._full = False
+        self._flushing: list[asyncio.Future[None]] = []
+        self._unsent_pong: bytes | None = None
+        # How the peer closed; whether it has sent all, whether it is over, and the handler knows.
+        self._peer_close = Close(None, None)
+        self._at_eof = False
+        self._over = False
+        self._told = False
+
+    # The handshake
+
+    async def accept_connection(self, handler: WebSocketHandler) -> None:
+        """Answers the request and hands the connection to the event loop."""
+        headers = handler.request.headers
+        key = headers.get("Sec-WebSocket-Key")
+        if not key or not headers.get("Host"):
+            handler.set_status(400)
+            handler.finish("Missing/Invalid WebSocket headers")
+            return
+        offered = headers.get("Sec-WebSocket-Protocol", "").split(",")
+        self._subprotocol = handler.select_subprotocol([p.strip() for p in offered if p.strip()])
+        if self._subprotocol:
+            handler.set_header("Sec-WebSocket-Protocol", self._subprotocol)
+        handler.clear_header("Content-Type")
+        handler.set_status(101)
+        handler.set_header("Upgrade", "websocket")
+        handler.set_header("Connection", "Upgrade")
+        handler.set_header("Sec-WebSocket-Accept", WebSocketProtocol13.compute_accept_value(key))
+        handler.finish()
+        connection = cast(UpgradeConnection, handler.request.connection)
+        transport, early = connection.take()
+        if self.is_closing() or transport.is_closing():
+            transport.abort()
+        else:
+            transport.set_protocol(self)
+            self._start(handler, transport, early)
+
+    @property
+    def selected_subprotocol(self) -> str | None:
+        return self._subprotocol
+
+    def _start(self, handler: WebSocketHandler, transport: asyncio.Transport, early: bytes) -> None:
+        self._transport = transport
+        self.start_pinging()
+        self._call(handler.open, *handler.open_args, **handler.open_kwargs)
+        if early:
+            self.data_received(early)
+        if not self._busy and not transport.is_closing():
+            transport.resume_reading()
+
+    # What the event loop calls
+
+    def data_received(self, data: bytes) -> None:
+        events = self._parser.feed(data)
+        if self._busy:
+            self._pause_reading()
+            self._behind += events
+        else:
+            self._handle(events)
+
+    def eof_received(self) -> bool:
+        """The peer has sent all it will. It is still sent what it is owed, then comes the end."""
+        if self._busy:
+            self._at_eof = True
+        else:
+            self._finish()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._terminate()
+        self._set_timer(None)
+        flushing, self._flushing = self._flushing, []
+        for future in flushing:
+            if not future.done():
+                future.set_exception(WebSocketClosedError())
+                future.exception()  # Nobody has to look at it.
+        self._end()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        flushing, self._flushing = self._flushing, []
+        for future in flushing:
+            future_set_result_unless_cancelled(future, None)
+        pong, self._unsent_pong = self._unsent_pong, None
+        if pong is not None:
+            self._send_pong(pong)
+
+    # Reading
+
+    def _handle(self, events: list[Event]) -> None:
+        turn_ends = perf_counter() + TURN
+        for position, event in enumerate(events, 1):
+            if self.client_terminated:
+                return
+            if isinstance(event, (str, bytes)):
+                try:
+                    running = self.handler.on_message(event)
+                except Exception:
+                    self.handler.log_exception(*sys.exc_info())
+                    self._abort()
+                    return
+                if running is not None:
+                    self._wait_for(running)
+            elif isinstance(event, Ping):
+                self._send_pong(event.data)
+                self._call(self.handler.on_ping, event.data)
+            elif isinstance(event, Pong):
+                self._pong_due = False
+                self._call(self.handler.on_pong, event.data)
+            elif isinstance(event, Close):
+                self._on_close(event)
+            else:
+                self._on_violation(event)
+            if self._busy:
+                self._behind = events[position:]
+                return
+            if position < len(events) and perf_counter() > turn_ends:
+                self._behind = events[position:]
+                self._busy = True
+                self._loop.call_soon(self._resume)
+                return
+
+    def _call(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        done = self._run_callback(callback, *args, **kwargs)
+        if done is not None:
+            self._busy = True
+            self._pause_reading()
+            done.add_done_callback(self._resume)
+
+    def _wait_for(self, running: Awaitable[None]) -> None:
+        self._call(lambda: running)
+
+    def _resume(self, _: object = None) -> None:
+        self._busy = False
+        behind, self._behind = self._behind, []
+        self._handle(behind)
+        if self._busy:
+            return
+        if self._over:
+            self._end()
+        elif self._at_eof:
+            self._finish()
+        elif self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _on_close(self, close: Close) -> None:
+        self.client_terminated = True
+        self._peer_close = close
+        self.close(close.code)
+        self._finish()
+
+    def _on_violation(self, violation: Violation) -> None:
+        self.client_terminated = True
+        self.close(violation.code, violation.reason)
+        # Not closed at once: closing with something unread resets the connection, and the peer
+        # would not see the code. What it still sends is thrown away until it closes too.
+        if self._transport is not None:
+            self._transport.write_eof()
+        self._end()
+
+    # Writing
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the operating system has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def write_text(self, text: bytes) -> None:
+        """Writes a text message that is UTF-8 already; once closing, does nothing.
+
+        What `write_message` does besides is a tenth of what it costs to pass a message on.
+        """
+        if not (self.server_terminated or self.client_terminated or self._transport is None):
+            self._transport.write(frame(_TEXT, text))
+
+    def write_message(
+        self, message: str | bytes | dict[str, Any], binary: bool = False
+    ) -> "asyncio.Future[None]":
+        """Writes in order, at once, and never too much: what bounds it is asking `unsent` first.
+
+        The Future is done unless much is unsent; then it is when most of that has been taken.
+        Raises WebSocketClosedError, and the Future does if the connection is lost first.
+        """
+        if self._transport is None or self.is_closing():
+            raise WebSocketClosedError()
+        if isinstance(message, dict):
+            message = json_encode(message)
+        self._transport.write(frame(_BINARY if binary else _TEXT, utf8(message)))
+        written: asyncio.Future[None] = self._loop.create_future()
+        if self._full:
+            self._flushing.append(written)
+        else:
+            written.set_result(None)
+        return written
+
+    def write_ping(self, data: bytes) -> None:
+        """Raises ValueError for more than 125 bytes."""
+        if len(data) > 125:
+            raise ValueError("control frame payloads may not exceed 125 bytes")
+        if self._transport is not None:
+            self._transport.write(frame(_PING, data))
+
+    def _send_pong(self, data: bytes) -> None:
+        """Answers a ping; while the peer does not read, just the last (RFC 6455, section 5.5.3)."""
+        if self._full:
+            self._unsent_pong = data
+        elif self._transport is not None and not self.server_terminated:
+            self._transport.write(frame(_PONG, data))
+
+    def set_nodelay(self, x: bool) -> None:
+        connection = None if self._transport is None else self._transport.get_extra_info("socket")
+        if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(x))
+
+    # Is anybody there?
+
+    def start_pinging(self) -> None:
+        if self._ping_interval > 0:
+            self._set_timer(self._ping_interval, self._ping)
+
+    def _ping(self) -> None:
+        self._pong_due = True
+        self.write_ping(b"")
+        if self._ping_timeout > 0:
+            self._set_timer(self._ping_timeout, self._check_pong)
+        else:
+            self._set_timer(self._ping_interval, self._ping)
+
+    def _check_pong(self) -> None:
+        # While the handler is busy nothing is read, no pong either.
+        if self._pong_due and not self._busy:
+            self._abort()
+        else:
+            self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
+
+    def _set_timer(self, delay: float | None, callback: Callable[[], None] | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay is not None and callback is not None:
+            self._timer = self._loop.call_later(delay, callback)
+
+    # The end
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Sends the close and gives the peer five seconds to answer it."""
+        if self.server_terminated:
+            return
+        self.server_terminated = True
+        if self._transport is not None:
+            self._transport.write(frame(_CLOSE, close_payload(code, reason)))
+            self._set_timer(CLOSE_TIMEOUT, self._abort)
+
+    def is_closing(self) -> bool:
+        return self.client_terminated or self.server_terminated
+
+    def on_connection_close(self) -> None:
+        """Called by the handler when it is told that the connection is over: nothing is left."""
+
+    def _finish(self) -> None:
+        """Closes the connection once all is sent, or after five seconds."""
+        self._terminate()
+        self._set_timer(CLOSE_TIMEOUT, self._abort)
+        if self._transport is not None:
+            self._transport.close()
+        self._end()
+
+    def _abort(self) -> None:
+        self._terminate()
+        self._set_timer(None)
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    def _terminate(self) -> None:
+        self.client_terminated = self.server_terminated = True
+
+    def _end(self) -> None:
+        """Tells the handler that it is over: once, and not while it is busy."""
+        self._over = True
+        if self._busy or self._told:
+            return
+        self._told = True
+        try:
+            self.handler.on_ws_connection_close(*self._peer_close)
+        except Exception:
+            self.handler.log_exception(*sys.exc_info())
+
+    # For Tornado's WebSocket clients, which have a protocol of their own.
+
+    def _process_server_headers(self, key: str | bytes, headers: HTTPHeaders) -> None:
+        raise NotImplementedError
+
+    async def _receive_frame_loop(self) -> None:
+        raise NotImplementedError
