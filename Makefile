@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench clean
 
 run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 8080"
 	$(BIN)/python main.py $(ARGS)
@@ -15,6 +15,9 @@ lint: .venv/test  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
+bench: .venv/bench  ## measure this server and others; ARGS=--help lists the options
+	$(BIN)/python -m bench $(ARGS)
+
 clean:
 	rm -rf .venv
 
@@ -26,4 +29,8 @@ clean:
 
 .venv/test: .venv/run tests/requirements.txt
 	$(BIN)/pip install --quiet --requirement tests/requirements.txt
+	touch $@
+
+.venv/bench: .venv/run bench/requirements.txt
+	$(BIN)/pip install --quiet --requirement bench/requirements.txt
 	touch $@

@@ -1,0 +1,269 @@
+"""The command line: `python -m bench --help`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+if importlib.util.find_spec("psutil") is None:
+    raise SystemExit("bench needs psutil: python -m pip install -r bench/requirements.txt")
+
+from bench import machine, report
+from bench.load import EVENT_LOOP, is_loopback
+from bench.runner import Placement, Runner
+from bench.scenarios import SCENARIOS
+from bench.server import ServerSpec, distinct, parse_server
+from bench.settings import FULL, QUICK, Settings
+
+_SPARE_FILES = 200
+"""Descriptors beside the connections, for the server and for the load generator."""
+
+_THIS = ("main.py", "-addr", "127.0.0.1", "-port", "{port}")
+
+
+def this_server() -> list[ServerSpec]:
+    """Return this server on each of its two protocols."""
+    return [
+        ServerSpec(name, (sys.executable, *_THIS), {"TRANSPORT": name})
+        for name in ("auto", "tornado")
+    ]
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 600:
+        raise ValueError
+    return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    values = sorted({int(word) for word in text.split(",")})
+    if values[0] < 0:
+        raise ValueError
+    return tuple(values)
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    return _counts(text)
+
+
+def _server(text: str) -> ServerSpec:
+    try:
+        return parse_server(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, SCENARIOS))
+    scenarios = "\n".join(f"  {name:{width}}  {each.summary}" for name, each in SCENARIOS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            "Measures signaling servers that speak this server's protocol: CPU time per unit of\n"
+            "work, and beside it throughput, latency, loss and memory. Servers take turns.\n"
+            "Figures are medians over the rounds, losses are sums, ratios are to the first server."
+        ),
+        epilog=f"scenarios:\n{scenarios}\n\n"
+        "Sizes in the descriptions are the defaults of a full run. A server that dies, does not\n"
+        "listen within 10 seconds or loses messages is shown as such, and the run goes on. A full\n"
+        "run of two servers takes about eight minutes and wants the machine for itself.",
+    )
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="scenario", help="what to run (default: everything)"
+    )
+    parser.add_argument(
+        "--server",
+        action="append",
+        type=_server,
+        metavar="COMMAND",
+        dest="servers",
+        help="'[name:] [VAR=value ...] command -port {port}'; may be repeated (default: this server"
+        " on both of its protocols, TRANSPORT=auto and TRANSPORT=tornado)",
+    )
+    parser.add_argument("--quick", action="store_true", help="see that it works, in under a minute")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        type=Path,
+        help="draw cost against idle rooms (needs the scenario rooms and matplotlib)",
+    )
+    sizes = parser.add_argument_group("sizes")
+    for flag, kind, text in (
+        ("rounds", _count, "rounds, of which the median is taken"),
+        ("seconds", _seconds, "length of a measured window"),
+        ("message-bytes", _count, "length of an offer or answer"),
+        ("pairs", _count, "rooms of two that talk"),
+        ("idle-rooms", _counts, "steps of the scenario rooms"),
+        ("burst", _count, "candidates sent at once"),
+        ("mesh-members", _count, "members of the mesh"),
+        ("connect-clients", _count, "clients of connect, side by side"),
+        ("idle-connections", _count, "connections of idle"),
+        (
+            "stall",
+            _seconds,
+            "silence after which a closed loop goes on without an answer, in seconds",
+        ),
+        ("settle", _seconds, "patience of idle with a server that closes late, in seconds"),
+    ):
+        default = getattr(FULL, flag.replace("-", "_"))
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default:g}"
+        metavar = "N,N" if kind is _counts else "N"
+        sizes.add_argument(f"--{flag}", type=kind, metavar=metavar, help=f"{text} ({shown})")
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--host", default="127.0.0.1", help="loopback address to connect to (%(default)s)"
+    )
+    where.add_argument(
+        "--server-cores",
+        type=_cores,
+        metavar="N,N",
+        help="cores that the server may use (the first)",
+    )
+    where.add_argument(
+        "--load-core", type=_cores, metavar="N", help="core of the load generator (the second)"
+    )
+    return parser
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    base = QUICK if args.quick else FULL
+    given = {name: getattr(args, name, None) for name in base.to_json()}
+    return replace(base, **{name: value for name, value in given.items() if value is not None})
+
+
+def _placement(args: argparse.Namespace, warn: list[str]) -> Placement:
+    cores = machine.cores()
+    if len(cores) < 2:
+        why = "only one core" if cores else "the system cannot pin a process to a core"
+        warn.append(f"{why}: server and load generator may take time from each other")
+        return Placement((), ())
+    placement = Placement(args.server_cores or (cores[0],), args.load_core or (cores[1],))
+    if set(placement.server) & set(placement.load):
+        warn.append("server and load generator share a core")
+    return placement
+
+
+def _fit(settings: Settings, scenarios: Sequence[str], warn: list[str]) -> Settings:
+    """Raise the limit of open files as far as needed; shrink what does not fit, saying so."""
+    wanted = max(SCENARIOS[name].connections(settings) for name in scenarios) + _SPARE_FILES
+    limit = machine.raise_file_limit(wanted)
+    if limit >= wanted:
+        return settings
+    room = max(0, limit - _SPARE_FILES)
+    rooms = tuple(n for n in settings.idle_rooms if n + 2 * settings.pairs <= room)
+    connections = min(settings.idle_connections, room)
+    warn.append(
+        f"{wanted:,} open files are wanted and no more than {limit:,} allowed: idle is cut to"
+        f" {connections:,} connections, rooms to the steps {', '.join(map(str, rooms)) or '(none)'}"
+    )
+    return replace(settings, idle_connections=connections, idle_rooms=rooms)
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, names: list[str]) -> None:
+    """Refuse, before anything is measured, what would fail after."""
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    if not is_loopback(args.host):
+        parser.error(f"{args.host} is not a loopback address; load goes nowhere else")
+    if args.plot and "rooms" not in names:
+        parser.error("--plot draws the scenario rooms, which is not selected")
+    if args.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: python -m pip install -r bench/requirements.txt")
+    for path in filter(None, (args.json, args.plot)):
+        if not path.resolve().parent.is_dir():
+            parser.error(f"no directory {path.parent}")
+    if args.mesh_members is not None and not 2 <= args.mesh_members <= 500:
+        parser.error("a mesh has 2 to 500 members")
+    allowed = machine.cores()
+    for core in {*(args.server_cores or ()), *(args.load_core or ())}:
+        if core not in allowed:
+            parser.error(f"no core {core}; there are {', '.join(map(str, allowed)) or 'none'}")
+    needs_main = args.servers is None
+    if needs_main and not Path("main.py").is_file():
+        parser.error("no main.py here: run in the root of a checkout, or name a --server")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the arguments say; return 1 if a server gave no figures at all, else 0."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    names: list[str] = list(dict.fromkeys(args.scenarios)) or list(SCENARIOS)
+    _check(parser, args, names)
+    warn: list[str] = []
+    settings = _fit(_settings(args), names, warn)
+    placement = _placement(args, warn)
+    specs = distinct(args.servers or this_server())
+    if EVENT_LOOP == "asyncio":
+        warn.append("without uvloop the load generator saturates early")
+
+    about: dict[str, Any] = {
+        "machine": machine.describe(),
+        "load_generator": {"event_loop": EVENT_LOOP, "cores": placement.load},
+        "server_cores": placement.server,
+        "settings": settings.to_json(),
+        "servers": [{"name": spec.name, "command": spec.command} for spec in specs],
+        "warnings": warn,
+    }
+    print(_heading(about))
+    sys.stdout.flush()
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    # Ending by signal skips what ends the server; an exception does not.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        outcomes = Runner(specs, names, settings, placement, args.host, progress).run()
+    except KeyboardInterrupt:
+        return 130
+    rows = report.rows(outcomes)
+    print(report.text(rows))
+    if args.json:
+        args.json.write_text(json.dumps(report.to_json(about, rows, outcomes), indent=1) + "\n")
+    if args.plot:
+        from bench.plot import plot_rooms
+
+        plot_rooms(outcomes, str(args.plot), about["machine"]["cpu"])
+    return 0 if all(any(r.rounds for r in rows if r.server == s.name) for s in specs) else 1
+
+
+def _heading(about: dict[str, Any]) -> str:
+    what = about["machine"]
+    lines = [
+        f"{what['cpu']}, {what['cores']} cores; {what['system']}; {what['python']}",
+        f"load generator: {about['load_generator']['event_loop']}",
+    ]
+    if about["server_cores"]:
+        server = ",".join(map(str, about["server_cores"]))
+        load = ",".join(map(str, about["load_generator"]["cores"]))
+        lines.append(f"cores: server on {server}, load generator on {load}")
+    settings = about["settings"]
+    lines.append(
+        f"medians of {settings['rounds']} rounds, windows of {settings['seconds']:g} s, "
+        f"offers and answers of {settings['message_bytes']:,} bytes"
+    )
+    lines += [f"{each['name']}: {each['command']}" for each in about["servers"]]
+    lines += [f"note: {line}" for line in about["warnings"]]
+    return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

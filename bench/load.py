@@ -1,0 +1,115 @@
+"""The load process: `python -m bench.load` reads one job as JSON from standard input and runs it.
+
+It answers on standard output, one JSON object a line: `{"progress": text}`, `{"measurement":
+{...}}` as soon as each is complete, and at the end `{"end": text}`, where an empty text means that
+the scenario ran to its end. It is a process of its own so that it has a core, an interpreter lock
+and a CPU clock of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from bench.client import StepFailed
+from bench.measure import Measurement
+from bench.readings import ServerGone, Tree
+from bench.scenarios import SCENARIOS
+from bench.scenarios.context import Context
+from bench.settings import Settings
+
+try:
+    import uvloop
+
+    EVENT_LOOP = f"uvloop {version('uvloop')}"
+except ImportError:
+    EVENT_LOOP = "asyncio"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scenario against one server that listens already."""
+
+    scenario: str
+    host: str
+    port: int
+    pid: int
+    """The server's first process."""
+    settings: Settings
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads back."""
+        return {**asdict(self), "settings": self.settings.to_json()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Job:
+        """Rebuild a job from `to_json`."""
+        return cls(**{**values, "settings": Settings.from_json(values["settings"])})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is a literal loopback address, the only kind that load may go to."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run to completion on uvloop if it is there, else on asyncio's own loop."""
+    if EVENT_LOOP == "asyncio":
+        asyncio.run(main)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+
+
+async def run_job(job: Job, say: Callable[[dict[str, Any]], None]) -> str:
+    """Run a scenario and return why it ended early, or nothing."""
+
+    def emit(measurement: Measurement) -> None:
+        say({"measurement": measurement.to_json()})
+
+    def progress(text: str) -> None:
+        say({"progress": text})
+
+    try:
+        context = Context(job.host, job.port, Tree(job.pid), job.settings, emit, progress)
+        try:
+            await SCENARIOS[job.scenario].run(context)
+        finally:
+            for client in context.clients:
+                client.abort()
+    except (ServerGone, StepFailed) as error:
+        return str(error)
+    return ""
+
+
+def main() -> None:
+    """Run the job from standard input."""
+    job = Job.from_json(json.loads(sys.stdin.readline()))
+    if not is_loopback(job.host):
+        raise SystemExit(f"refused: {job.host} is not a loopback address")
+    # Thousands of connections that live until the end would be looked through again and again.
+    gc.set_threshold(50_000, 20, 100)
+
+    def say(value: dict[str, Any]) -> None:
+        print(json.dumps(value), flush=True)
+
+    async def work() -> None:
+        say({"end": await run_job(job, say)})
+
+    with suppress(KeyboardInterrupt):
+        run(work())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""What the figures were measured on, and what this process may use of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+
+def cpu_model() -> str:
+    """Return the name of the processor as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith(("model name", "Model")):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> list[int]:
+    """Return the cores this process may use; none where the system cannot pin a process."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    return sorted(os.sched_getaffinity(0))
+
+
+def describe() -> dict[str, str]:
+    """Return what someone else needs to judge the figures; never the name of the machine."""
+    return {
+        "cpu": cpu_model(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Raise the limit of open files towards `wanted`, for children too; return what it now is."""
+    try:
+        import resource
+    except ImportError:
+        # Windows has no such limit.
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    infinite = resource.RLIM_INFINITY
+    if soft == infinite or soft >= wanted:
+        return wanted
+    # Only a privileged process may raise the second of the pair.
+    new_hard = hard if hard == infinite else max(hard, wanted)
+    for limits in ((wanted, new_hard), (wanted if hard == infinite else min(wanted, hard), hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        except (ValueError, OSError):
+            continue
+        break
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

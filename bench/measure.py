@@ -1,0 +1,190 @@
+"""The arithmetic: counting what was sent and arrived, percentiles, and the costs of a window."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.frames import STREAM_SPAN
+from bench.readings import Tree
+
+SATURATED = 0.9
+"""Share of its core beyond which the load generator, not the server, may be what was measured."""
+
+LAGGING_MS = 1.0
+"""A paced load generator is saturated when 1 % of its messages left later than this."""
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the nearest-rank percentile of unsorted `values`, None if there are none."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+class Ledger:
+    """Counts messages over any number of streams, and keeps the time each took, in seconds."""
+
+    __slots__ = ("arrived", "duplicates", "latencies", "out_of_order", "sent", "strays")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.sent = 0
+        self.arrived = 0
+        self.out_of_order = 0
+        self.duplicates = 0
+        self.strays = 0
+        self.latencies = array("d")
+
+    @property
+    def lost(self) -> int:
+        """Messages sent and not arrived, those on their way included."""
+        return self.sent - self.arrived
+
+
+class Stream:
+    """One sender's numbered messages to one receiver.
+
+    `arrive` is told every number that the receiver sees, and knows from it what came late, twice or
+    astray. A message counts as arrived once, whenever it comes.
+    """
+
+    __slots__ = ("_base", "_ledger", "_missing", "expected", "next")
+
+    def __init__(self, ledger: Ledger, index: int) -> None:
+        """Number the messages of stream `index`, 0 <= index < 10**6, for `ledger`."""
+        self._ledger = ledger
+        self._base = index * STREAM_SPAN
+        self._missing: set[int] = set()
+        self.next = self._base
+        self.expected = self._base
+
+    def send(self) -> int:
+        """Return the number of the next message and count it as sent."""
+        number = self.next
+        self.next = number + 1
+        self._ledger.sent += 1
+        return number
+
+    def arrive(self, number: int) -> bool:
+        """Count a message that arrived; return False if it is a repetition or belongs elsewhere."""
+        ledger = self._ledger
+        if number == self.expected < self.next:
+            self.expected = number + 1
+            ledger.arrived += 1
+            return True
+        if not self._base <= number < self.next:
+            ledger.strays += 1
+            return False
+        if number > self.expected:
+            self._missing.update(range(self.expected, number))
+            self.expected = number + 1
+            ledger.arrived += 1
+            return True
+        if number in self._missing:
+            self._missing.remove(number)
+            ledger.arrived += 1
+            ledger.out_of_order += 1
+            return True
+        ledger.duplicates += 1
+        return False
+
+
+@dataclass
+class Measurement:
+    """One window of one case. Times are in seconds unless the name says otherwise."""
+
+    case: str
+    unit: str = "message"
+    units: int = 0
+    """Units of work done inside the window."""
+    wall_s: float = 0.0
+    server_cpu_s: float = 0.0
+    load_cpu_s: float = 0.0
+    sent: int = 0
+    """Messages sent, warm-up included, as is everything counted below."""
+    arrived: int = 0
+    out_of_order: int = 0
+    duplicates: int = 0
+    strays: int = 0
+    """Messages that reached another member than the one they were for, or a window after theirs."""
+    disconnects: int = 0
+    """Connections that ended and should not have."""
+    errors: int = 0
+    """Messages of type `error` that came back."""
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    extra: dict[str, float] = field(default_factory=dict)
+    """Figures that only this scenario has; the unit ends the name."""
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, ledger: Ledger) -> None:
+        """Take over the counts of `ledger`, and the percentiles of the times it holds."""
+        self.sent = ledger.sent
+        self.arrived = ledger.arrived
+        self.out_of_order = ledger.out_of_order
+        self.duplicates = ledger.duplicates
+        self.strays = ledger.strays
+        for share, name in ((0.5, "p50_ms"), (0.99, "p99_ms")):
+            value = percentile(ledger.latencies, share)
+            setattr(self, name, None if value is None else value * 1e3)
+
+    @property
+    def lost(self) -> int:
+        """Messages that were sent and did not arrive before the deadline."""
+        return self.sent - self.arrived
+
+    @property
+    def load_share(self) -> float | None:
+        """Share of a core that the load generator used, None where it keeps it busy on purpose."""
+        if not self.wall_s or "lag_p99_ms" in self.extra:
+            return None
+        return self.load_cpu_s / self.wall_s
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the load generator was at its own limit."""
+        lag = self.extra.get("lag_p99_ms")
+        if lag is not None:
+            return lag > LAGGING_MS
+        return (self.load_share or 0.0) > SATURATED
+
+    def figures(self) -> dict[str, float]:
+        """Return what is compared between servers; what was not measured is left out."""
+        figures: dict[str, float] = {}
+        if self.units and self.wall_s:
+            figures["cpu_us_per_unit"] = self.server_cpu_s / self.units * 1e6
+            figures["load_cpu_us_per_unit"] = self.load_cpu_s / self.units * 1e6
+            figures["units_per_s"] = self.units / self.wall_s
+            figures["server_core_share"] = self.server_cpu_s / self.wall_s
+        if self.load_share is not None:
+            figures["load_core_share"] = self.load_share
+        if self.p50_ms is not None and self.p99_ms is not None:
+            figures["p50_ms"] = self.p50_ms
+            figures["p99_ms"] = self.p99_ms
+        return figures | self.extra
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `Measurement(**values)` reads back."""
+        return asdict(self)
+
+
+class Meter:
+    """Reads the clocks at both ends of a window: server CPU, own CPU, and the one on the wall."""
+
+    def __init__(self, tree: Tree) -> None:
+        """Open the window now; raise ServerGone if the server has ended."""
+        self._tree = tree
+        self._server = tree.cpu_seconds()
+        self._load = time.process_time()
+        self._wall = time.perf_counter()
+
+    def close(self, measurement: Measurement) -> None:
+        """Close the window and write its times down; raise ServerGone if the server has ended."""
+        measurement.wall_s = time.perf_counter() - self._wall
+        measurement.load_cpu_s = time.process_time() - self._load
+        measurement.server_cpu_s = self._tree.cpu_seconds() - self._server

@@ -1,0 +1,72 @@
+"""What the operating system says about a server and all its processes: CPU, memory, descriptors."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+
+class ServerGone(Exception):
+    """The server process has ended, or every connection to it has."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory and descriptors at one moment."""
+
+    rss: int
+    """Bytes resident, summed over the processes: pages they share count once for each."""
+    descriptors: int
+    """Open descriptors (handles on Windows)."""
+
+
+# Windows counts handles instead, and each has only its own of the two methods.
+_descriptors = operator.methodcaller("num_handles" if psutil.WINDOWS else "num_fds")
+
+
+class Tree:
+    """A process and its descendants, found anew for each reading, as workers come and go.
+
+    A descendant that detaches itself from its parent (a daemon) is lost to the readings.
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Watch `pid`; raise ServerGone if there is no such process."""
+        try:
+            self._root = psutil.Process(pid)
+        except psutil.NoSuchProcess as error:
+            raise ServerGone(f"process {pid} has ended") from error
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the living processes, the root first; raise ServerGone if the root has ended."""
+        try:
+            if self._root.status() == psutil.STATUS_ZOMBIE:
+                raise ServerGone("the server process has ended")
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess as error:
+            raise ServerGone("the server process has ended") from error
+
+    def cpu_seconds(self) -> float:
+        """Return user plus system time so far, in steps of the kernel's clock (10 ms on Linux)."""
+        total = 0.0
+        for process in self.processes():
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            # What ended workers used is credited to the parent that waited for them.
+            total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+    def footprint(self) -> Footprint:
+        """Return memory and descriptors now."""
+        rss = descriptors = 0
+        for process in self.processes():
+            try:
+                rss += process.memory_info().rss
+                descriptors += _descriptors(process)
+            except psutil.NoSuchProcess:
+                continue
+        return Footprint(rss, descriptors)

@@ -1,0 +1,92 @@
+"""What every scenario is given."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from bench.client import Client
+from bench.measure import Ledger, Measurement, Meter
+from bench.readings import ServerGone, Tree
+from bench.settings import Settings
+
+
+class Context:
+    """One server, the connections to it, and where results go."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tree: Tree,
+        settings: Settings,
+        emit: Callable[[Measurement], None],
+        progress: Callable[[str], None],
+    ) -> None:
+        """Hold what the scenario needs; nothing is connected yet."""
+        self.host = host
+        self.port = port
+        self.tree = tree
+        self.settings = settings
+        self._emit = emit
+        self.progress = progress
+        self.clients: list[Client] = []
+        self.errors = 0
+
+    async def open(self) -> Client:
+        """Return a connected client that is in no room."""
+        client = await Client.open(self.host, self.port, self.settings.step_timeout)
+        client.receive_other = self.receive
+        self.clients.append(client)
+        return client
+
+    async def member(self, room: str) -> Client:
+        """Return a client whose join of `room` the server has processed.
+
+        Members are made one after another, because not every server survives joins side by side,
+        and a scenario that is about something else should not end there.
+        """
+        client = await self.open()
+        await client.join(room)
+        return client
+
+    def receive(self, data: bytes, start: int, end: int) -> None:
+        """Receive what a scenario has no use for, and count the errors among it."""
+        if data.find(b'"error"', start, end) >= 0:
+            self.errors += 1
+
+    def meter(self) -> Meter:
+        """Open a window."""
+        return Meter(self.tree)
+
+    def finish(self, measurement: Measurement) -> None:
+        """Add what all scenarios count, and hand over the result."""
+        measurement.disconnects = sum(client.dropped for client in self.clients)
+        measurement.errors = self.errors
+        self._emit(measurement)
+
+    def check_alive(self) -> None:
+        """Raise ServerGone if there were connections and all have ended."""
+        if self.clients and not any(client.connected for client in self.clients):
+            raise ServerGone("every connection has ended")
+
+    async def drain(self, ledger: Ledger) -> None:
+        """Wait until everything sent has arrived, or nothing has for `settings.drain` seconds."""
+        arrived = -1
+        since = 0.0
+        while ledger.lost:
+            now = time.perf_counter()
+            if ledger.arrived != arrived:
+                arrived, since = ledger.arrived, now
+            elif now - since > self.settings.drain:
+                return
+            await self.sleep(0.02)
+
+    async def sleep(self, seconds: float, every: Callable[[], None] = lambda: None) -> None:
+        """Wait, calling `every` ten times a second; raise ServerGone once nobody is connected."""
+        end = time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0:
+            await asyncio.sleep(min(left, 0.1))
+            every()
+            self.check_alive()

@@ -1,0 +1,108 @@
+"""A whole run, small enough for a test: it says what it promises, whatever the figures are."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.scenarios import SCENARIOS
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = shlex.quote(sys.executable)
+SERVER = f"this: {PYTHON} main.py -addr 127.0.0.1 -port {{port}}"
+DEAD = f"dead: {PYTHON} -c 'raise SystemExit(3)' {{port}}"
+SMALL = "--rounds 1 --seconds 0.3 --pairs 2 --idle-rooms 0,3 --burst 2 --mesh-members 3"
+SMALL += " --connect-clients 2 --idle-connections 4 --settle 10 --stall 5"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """What a run of all scenarios over this server and one that dies prints, and its JSON."""
+    path = tmp_path_factory.mktemp("bench") / "out.json"
+    # Not the interpreter's own -X dev: asyncio's debug mode would be what is measured.
+    words = f"-m bench --quick {SMALL} --json".split()
+    process = subprocess.run(
+        [sys.executable, *words, str(path), f"--server={SERVER}", f"--server={DEAD}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 1, process.stderr
+    return process.stdout, json.loads(path.read_text())
+
+
+def results(run: tuple[str, dict[str, Any]], server: str) -> dict[str, dict[str, Any]]:
+    return {each["case"]: each for each in run[1]["results"] if each["server"] == server}
+
+
+def test_every_case_of_every_scenario_is_measured(run: tuple[str, dict[str, Any]]) -> None:
+    found = results(run, "this")
+    assert set(found) == {
+        "relay",
+        "rooms/0",
+        "rooms/3",
+        "candidates",
+        "mesh",
+        "connect",
+        "idle/joined",
+        "idle/left",
+        "latency",
+    }
+    assert {each["scenario"] for each in found.values()} == set(SCENARIOS)
+    for case in found.values():
+        assert (case["rounds"], case["failures"]) == (1, [])
+
+
+def test_this_server_loses_nothing(run: tuple[str, dict[str, Any]]) -> None:
+    for case in results(run, "this").values():
+        total = case["total"]
+        assert total["sent"] == total["arrived"]
+        for name in ("lost", "out_of_order", "duplicates", "strays", "disconnects", "errors"):
+            assert total[name] == 0
+    mesh = results(run, "this")["mesh"]
+    assert mesh["total"]["sent"] == 3 * (1 + 2 + 1)
+    assert mesh["median"]["announced"] == mesh["median"]["announced_expected"] == 3
+
+
+def test_cases_have_the_figures_of_their_kind(run: tuple[str, dict[str, Any]]) -> None:
+    cost = {"cpu_us_per_unit", "units_per_s", "p50_ms", "p99_ms", "load_cpu_us_per_unit"}
+    for name, case in results(run, "this").items():
+        if case["scenario"] == "idle":
+            assert {"kib_per_connection", "rss_mib", "descriptors", "seconds"} <= set(
+                case["median"]
+            )
+        else:
+            assert cost <= set(case["median"]), name
+            assert case["unit"] == ("connection" if name == "connect" else "message")
+    left = results(run, "this")["idle/left"]["median"]
+    assert left["descriptors_left"] == 0
+
+
+def test_a_server_that_dies_is_reported_and_the_run_goes_on(
+    run: tuple[str, dict[str, Any]],
+) -> None:
+    for case in results(run, "dead").values():
+        assert case["failures"] == ["died (exit 3) before listening"]
+        assert (case["rounds"], case["median"], case["ratio"]) == (0, {}, None)
+    assert "died (exit 3) before listening" in run[0]
+
+
+def test_the_report_says_on_what_and_of_what_but_not_where(
+    run: tuple[str, dict[str, Any]],
+) -> None:
+    printed, data = run
+    assert set(data) >= {"format", "machine", "servers", "settings", "results", "rounds"}
+    assert set(data["machine"]) == {"cpu", "cores", "system", "python"}
+    assert [each["name"] for each in data["servers"]] == ["this", "dead"]
+    assert data["settings"]["rounds"] == 1
+    assert len(data["rounds"]) == len(data["results"])
+    assert platform.node() not in data["machine"].values()
+    for scenario in SCENARIOS:
+        assert f"## {scenario}\n" in printed
