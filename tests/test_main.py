@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import re
+import resource
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ HALF_A_REQUEST = b"GET /connect HTTP/1.1\r\nHost: localhost\r\n"
 HALF_A_BODY = b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
 SECRET = "a=ice-pwd:xxxxxxxxxxxxxxxxxxxxxx"
 SDP = f"v=0\r\n{SECRET}\r\n"
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+PROC = Path("/proc")
+needs_proc = pytest.mark.skipif(not PROC.joinpath("self").exists(), reason="run it on Linux")
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,35 @@ async def raw_connection(
             writer.transport.abort()
 
 
+@contextmanager
+def lowered_file_limit(soft: int) -> Iterator[None]:
+    """Lets this process, and what it starts meanwhile, have no more files open than that."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+
+def open_files(server: ServerProcess) -> int:
+    return len(os.listdir(PROC / str(server.pid) / "fd"))
+
+
+def cpu_time(server: ServerProcess) -> float:
+    """Seconds that the server has computed so far."""
+    # After the name in parentheses: proc(5), fields 14 and 15, in ticks.
+    numbers = (PROC / str(server.pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for what nothing announces; fails after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 def wanted_port(*flags: str, env: dict[str, str] | None = None, cwd: Path = TESTS) -> int:
     """The port that these make the server want, at an address where it cannot have any."""
     ended = run_main("-addr", NOT_OURS, *flags, env=env or {}, cwd=cwd)
@@ -118,7 +153,7 @@ def test_default_address() -> None:
         port = holder.getsockname()[1]
         ended = run_main("-port", str(port))
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert f" 0.0.0.0:{port}" in ended.stderr
+    assert re.search(rf"(?<![\w.])0\.0\.0\.0:{port}\b", ended.stderr)
 
 
 @pytest.mark.parametrize(
@@ -302,15 +337,22 @@ async def test_handshake_timeout_is_for_the_whole_request() -> None:
             assert not ended.exception() or isinstance(ended.exception(), ConnectionResetError)
 
 
-async def test_vanished_peer() -> None:
-    """A peer that answers no WebSocket ping is found out, and its room is told; others stay."""
-    with server_process(env={"PING_INTERVAL": "0.4", "PING_TIMEOUT": "0.3"}) as server:
+@pytest.mark.parametrize(
+    ("interval", "timeout"),
+    [(0.5, 0.5), (3, 0.1)],
+)
+async def test_vanished_peer(interval: float, timeout: float) -> None:
+    """A peer that answers no WebSocket ping is gone after `PING_INTERVAL` and `PING_TIMEOUT`.
+
+    Its room is told, and others stay.
+    """
+    env = {"PING_INTERVAL": str(interval), "PING_TIMEOUT": str(timeout), "TRANSPORT": "auto"}
+    with server_process(env=env) as server:
         async with client(server) as vanishing, client(server) as staying:
             await vanishing.join("room")
             await staying.join("room")
             vanishing.fall_silent()
-            # Ten seconds on top of the two settings, whose defaults are 30 and 20, make a minute.
-            async with asyncio.timeout(0.4 + 0.3 + 10):
+            async with asyncio.timeout(interval + timeout + 2):
                 told = await staying.receive()
             assert told == {"type": "leave-client", "payload": {"client_id": vanishing.id}}
             await (await staying.socket.ping())
@@ -336,7 +378,84 @@ async def test_max_room_name() -> None:
             assert (await talker.receive())["payload"] == {"error": "invalid payload"}
 
 
+# What the system gives
+
+
+def test_transport_is_logged() -> None:
+    """The log says at the start which transport serves."""
+    for transport in ("auto", "tornado"):
+        with server_process(env={"TRANSPORT": transport}) as server:
+            server.wait_for_line(rf"INFO transport: {transport}$")
+
+
+@needs_proc
+def test_uvloop_runs() -> None:
+    """The event loop is uvloop where that is installed."""
+    pytest.importorskip("uvloop", reason="install it: pip install uvloop")
+    with server_process(env={"LOG_LEVEL": "DEBUG"}) as server:
+        assert "uvloop" in (PROC / str(server.pid) / "maps").read_text()
+        # With these words asyncio's own loop announces itself.
+        assert not [line for line in server.lines if "Using selector" in line]
+
+
+@needs_proc
+def test_open_files_are_raised_to_what_is_allowed() -> None:
+    """The server may have as many files open, hence clients, as the hard limit permits."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with lowered_file_limit(min(256, hard - 1)), server_process() as server:
+        limits = (PROC / str(server.pid) / "limits").read_text()
+        assert re.search(rf"^Max open files +{hard} +{hard} ", limits, re.MULTILINE)
+
+
+@needs_proc
+async def test_out_of_open_files() -> None:
+    """A server that can accept no more neither spins nor fills its log, and serves whom it has.
+
+    Once there is room again it serves who comes.
+    """
+    with server_process() as server:
+        async with client(server) as first, client(server) as second:
+            await first.join("room")
+            await second.join("room")
+            await first.receive()
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (64, 64))
+            async with AsyncExitStack() as crowd:
+                for _ in range(100):
+                    await crowd.enter_async_context(raw_connection(server, b""))
+                await until(lambda: open_files(server) == 64)
+                await first.send("offer", client_id=second.id, sdp=SDP)
+                assert (await second.receive())["type"] == "offer"
+                before = cpu_time(server)
+                await asyncio.sleep(1)  # What it does meanwhile is what is measured.
+                assert cpu_time(server) - before < 0.3
+                await second.send("answer", client_id=first.id, sdp=SDP)
+                assert (await first.receive())["type"] == "answer"
+            await until(lambda: open_files(server) < 64)
+            async with client(server) as newcomer:
+                await newcomer.join("room")
+                assert (await first.receive())["type"] == "new-client"
+        assert len(server.lines) < 20
+
+
 # The log
+
+
+@pytest.mark.parametrize("level", ["debug", "Debug"])
+async def test_log_level_in_any_case(level: str) -> None:
+    """`LOG_LEVEL` may be written in lower case."""
+    with server_process(env={"LOG_LEVEL": level}) as server:
+        async with client(server) as talker:
+            await talker.join("room")
+        await asyncio.to_thread(server.wait_for_line, f"DEBUG .*{talker.id}")
+
+
+@pytest.mark.parametrize(("host", "lines"), [("localhost", 1), ("", 0)], ids=["set", "empty"])
+def test_redis_host_is_warned_of(host: str, lines: int) -> None:
+    """Who sets `REDIS_HOST` for the original is told on one line that it does nothing here."""
+    with server_process(env={"REDIS_HOST": host}) as server:
+        told = [line for line in server.lines if "REDIS_HOST" in line]
+    assert len(told) == lines
+    assert all("WARNING" in line for line in told)
 
 
 async def test_info_log() -> None:
@@ -350,7 +469,8 @@ async def test_info_log() -> None:
             for kind in ("offer", "error", "error"):
                 assert (await talker.receive())["type"] == kind
         await asyncio.to_thread(server.wait_for_line, f"{talker.id} left")
-        listening, joined, left = server.lines
+        transport, listening, joined, left = server.lines
+        assert "transport: auto" in transport
         assert "listening" in listening
         assert f"{talker.id} joined" in joined
         assert f"{talker.id} left" in left
@@ -431,6 +551,33 @@ async def test_stop_in_time() -> None:
             await talker.join("room")
             for _ in range(30):
                 await talker.send("offer", client_id=stalled.id, sdp="x" * 100_000)
+            server.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.wait) == 0
+            await talker.socket.wait_closed()
+            assert talker.socket.close_code == 1001
+
+
+async def test_shutdown_timeout() -> None:
+    """A client that does not answer the close is waited for no longer than `SHUTDOWN_TIMEOUT`."""
+    for transport in ("auto", "tornado"):
+        env = {"SHUTDOWN_TIMEOUT": "0.2", "TRANSPORT": transport}
+        with server_process(env=env) as server:
+            async with client(server) as silent:
+                silent.fall_silent()
+                server.send_signal(signal.SIGTERM)
+                # Well before two seconds: the default is three.
+                assert await asyncio.to_thread(server.wait, 1.5) == 0
+
+
+async def test_stop_while_requests_pipeline() -> None:
+    """The end comes within 5 s even if HTTP clients ask on and on, and read no answer."""
+    with server_process() as server:
+        async with client(server) as talker, AsyncExitStack() as crowd:
+            for _ in range(20):
+                _, writer = await crowd.enter_async_context(raw_connection(server, HEALTH))
+                writer.transport.pause_reading()  # type: ignore[attr-defined]
+                writer.write(HEALTH * 50_000)
+            await talker.join("room")
             server.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.wait) == 0
             await talker.socket.wait_closed()

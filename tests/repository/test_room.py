@@ -1,6 +1,7 @@
 """The contract of `repository.room.Room`, held by every implementation."""
 
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,6 +18,23 @@ IMPLEMENTATIONS: list[Callable[[], Repository]] = [RoomRepository]
 def repo(request: pytest.FixtureRequest) -> Repository:
     made: Repository = request.param()
     return made
+
+
+class Unscannable(dict[str, Any]):
+    """A dict whose entries can be looked up, but not gone through."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise AssertionError("goes through all entries")
+
+    __iter__ = __reversed__ = keys = values = items = copy = __or__ = __ror__ = __eq__ = _refuse
+
+
+def forbid_scans(repo: RoomRepository) -> None:
+    """Makes going through all its rooms, or all their clients, an error."""
+    dicts = {name: value for name, value in vars(repo).items() if isinstance(value, dict)}
+    assert dicts
+    for name, value in dicts.items():
+        setattr(repo, name, Unscannable(value))
 
 
 def client() -> Client:
@@ -104,3 +122,23 @@ def test_a_deleted_room_is_not_found_by_id_or_member(repo: Repository) -> None:
 def test_a_room_that_was_not_created_is_not_deleted(repo: Repository) -> None:
     with pytest.raises(NotFoundError, match="'r'"):
         repo.delete("r")
+
+
+def test_no_room_in_memory_is_looked_for_among_all() -> None:
+    """Whatever a method does, it never goes through all rooms or clients."""
+    repo = RoomRepository()
+    member, other = client(), client()
+    repo.create(Room("r").with_client(member))
+    repo.create(Room("s").with_client(other))
+    forbid_scans(repo)
+    assert repo.get("r").id == repo.get_by_client_id(member.id).id == "r"
+    for missing in ("", "t"):
+        with pytest.raises(NotFoundError):
+            repo.get(missing)
+        with pytest.raises(NotFoundError):
+            repo.get_by_client_id(missing)
+    room = repo.update(repo.create(Room("t")).with_client(client()))
+    repo.update(room.without_client(next(iter(room.clients.values()))))
+    repo.delete("t")
+    with pytest.raises(NotFoundError):
+        repo.get("t")

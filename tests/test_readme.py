@@ -1,0 +1,103 @@
+"""The README and its companions say what is: settings, commands, links, code."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from config.config import Config
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]*) \|", re.MULTILINE)
+EXAMPLE = re.compile(r"^# ([A-Z_]+)=(.*)$", re.MULTILINE)
+MAKE = re.compile(r"\bmake ([a-z]+)\b")
+TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of the README in a language."""
+    return [block for name, block in FENCE.findall(text_of(README)) if name == language]
+
+
+def defaults() -> list[tuple[str, str]]:
+    """Each variable with its default as one would write it, in the order of Config."""
+    return [
+        (field.name.upper(), re.sub(r"\.0$", "", str(field.default)))
+        for field in fields(Config)
+        if field.name != "addr"
+    ]
+
+
+def anchors(path: Path) -> set[str]:
+    """What the headings of a document are called in links to them."""
+    prose = FENCE.sub("", text_of(path))
+    slugs = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(prose))
+    return {slug.replace(" ", "-") for slug in slugs}
+
+
+def links() -> list[tuple[Path, str]]:
+    """The links that lead to something in the repository, with the document that has them."""
+    return [
+        (document, link)
+        for document in DOCUMENTS
+        for link in LINK.findall(FENCE.sub("", text_of(document)))
+        if not re.match(r"https?:", link)
+    ]
+
+
+def test_the_readme_lists_the_variables() -> None:
+    """The configuration table has each variable once, in Config's order, with its default."""
+    assert ROW.findall(text_of(README)) == defaults()
+
+
+def test_the_example_lists_the_variables() -> None:
+    """.env.example has each variable too, commented out, with its default."""
+    assert EXAMPLE.findall(text_of(ROOT / ".env.example")) == defaults()
+
+
+def test_make_knows_the_commands() -> None:
+    """Every `make …` of the README is a target."""
+    commands = set(MAKE.findall("".join(blocks("bash"))))
+    assert {"run", "test"} <= commands
+    code = "".join(blocks("bash") + re.findall(r"`[^`\n]+`", text_of(README)))
+    assert set(MAKE.findall(code)) <= set(TARGET.findall(text_of(ROOT / "Makefile")))
+
+
+@pytest.mark.parametrize(
+    ("document", "link"), links(), ids=lambda it: it.name if isinstance(it, Path) else it
+)
+def test_a_link_leads_somewhere(document: Path, link: str) -> None:
+    """A link to a file of the repository, or to a heading in one, finds it."""
+    path, _, anchor = link.partition("#")
+    target = document.parent / path if path else document
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+def test_links_are_found() -> None:
+    assert (README, "LICENSE") in links()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node: install Node.js")
+def test_the_javascript_client_parses(tmp_path: Path) -> None:
+    """The browser's client is a JavaScript module without a slip of the pen."""
+    (client,) = blocks("js")
+    module = tmp_path / "client.mjs"
+    module.write_text(client, encoding="utf-8")
+    checked = subprocess.run(
+        ["node", "--check", str(module)], capture_output=True, text=True, timeout=30
+    )
+    assert checked.returncode == 0, checked.stderr
