@@ -107,6 +107,8 @@ async def serve(config: Config) -> None:
             await http_server.close_all_connections()
     except TimeoutError:
         logger.info("%d clients did not answer in time", len(connections))
+        connections.abort_all()
+        await asyncio.sleep(0)  # The event loop closes what was aborted in its next iteration.
     logger.info("stopped")
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 class Connection(Protocol):
     def close(self, code: int | None = None, reason: str | None = None) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Connections:
@@ -39,3 +40,8 @@ class Connections:
         for connection in tuple(self._open):
             connection.close(code, reason)
         await self._none_open.wait()
+
+    def abort_all(self) -> None:
+        """Ends those that `close_all` is still waiting for."""
+        for connection in tuple(self._open):
+            connection.abort()

@@ -74,6 +74,8 @@ class Handler(WebSocketHandler):
         self.config = config
         self.connections = connections
         self.client = NOBODY
+        # What ws_connection was before the server closed it.
+        self._closing: LoopProtocol | StreamProtocol | None = None
 
     # The handshake
 
@@ -118,8 +120,18 @@ class Handler(WebSocketHandler):
         self._keepalive.cancel()
         self._leave_room()
         self.connections.remove(self)
-        # Breaks the reference cycle through client.send, so that no garbage waits to be collected.
+        # Breaks the reference cycles, so that no garbage waits to be collected.
         self.client = NOBODY
+        self._closing = None
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        self._closing = self._closing or self.ws_connection
+        super().close(code, reason)
+
+    def abort(self) -> None:
+        """Ends the connection without waiting for the client to answer the close."""
+        if self._closing is not None:
+            self._closing.abort()
 
     def _leave_room(self) -> None:
         with suppress(NotFoundError):

@@ -28,6 +28,10 @@ class StreamProtocol(WebSocketProtocol13):
         )
         super().__init__(handler, False, params)
 
+    def abort(self) -> None:
+        """Ends the connection at once; the handler is told soon after."""
+        self._abort()
+
     def write_text(self, text: bytes) -> None:
         """Writes a text message that is UTF-8 already; once closing, does nothing."""
         if not self.is_closing():

@@ -343,6 +343,10 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
             self._transport.write(frame(_CLOSE, close_payload(code, reason)))
             self._set_timer(CLOSE_TIMEOUT, self._abort)
 
+    def abort(self) -> None:
+        """Ends the connection at once; the handler is told before this returns."""
+        self._abort()
+
     def is_closing(self) -> bool:
         return self.client_terminated or self.server_terminated
 

@@ -163,6 +163,8 @@ async def visit(url: str, room: str, number: int, others: list[Peer]) -> None:
 
 async def test_churn(url: str, members: Members, connect: Connect, room: str) -> None:
     """200 clients that join and leave a room 10 times at once are announced each time, twice."""
+    # With it the clients, all in this process, would take most of the time.
+    asyncio.get_running_loop().set_debug(False)
     (witness,) = await members(room, 1)
     bystanders = await members(f"{room}-other")
     visitors: list[Peer] = []
