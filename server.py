@@ -132,11 +132,7 @@ def _raise_file_limit() -> None:
 
 
 def _host_port(host: str, port: int) -> str:
-    return (
-        f"[{host}]:{port}"
-        if ":" in host.removeprefix("[") and not host.startswith("[")
-        else f"{host}:{port}"
-    )
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _stop_on_signal() -> asyncio.Event:

@@ -10,10 +10,9 @@ from transport.protocol import LoopProtocol
 def websocket_protocol(handler: WebSocketHandler) -> LoopProtocol | StreamProtocol | None:
     """The protocol for a handler's connection, to be returned by its `get_websocket_protocol`.
 
-    None if the client wants another version than 13, the one of RFC 6455.
-
     It has the handler's sizes and times. Where a `Listener` accepted the connection it is
     `LoopProtocol`, which does not compress; where a `HTTPServer` did, such as under TLS, Tornado's.
+    None if the client wants another version than 13, the one of RFC 6455.
     """
     if handler.request.headers.get("Sec-WebSocket-Version") != "13":
         return None

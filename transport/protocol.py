@@ -43,7 +43,6 @@ CLOSE_TIMEOUT = 5.0
 # sends in one piece can cost a thousand times as much, when each message is passed to a full room.
 TURN = 0.005
 
-
 _TEXT = int(Opcode.TEXT)
 _BINARY = int(Opcode.BINARY)
 _CLOSE = int(Opcode.CLOSE)
