@@ -3,6 +3,7 @@
 `FrameParser` is the reading side of a server, `frame` and `close_payload` are its writing side.
 """
 
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -65,16 +66,21 @@ _PONG: Final = int(Opcode.PONG)
 _WHOLE_TEXT: Final = _FIN | _TEXT
 _OPCODES: Final = frozenset(map(int, Opcode))
 
+_new_decoder: Final = getincrementaldecoder("utf-8")
+
 
 class FrameParser:
     """Takes what a client sends, in pieces of any size, and gives what it means.
 
     `unmask(key, payload)` applies a masking key of four bytes. A message of more than
-    `max_message_size` bytes is a violation as soon as the header of a frame declares it. So the
-    parser holds at most one message, the beginning of one frame, and the last piece.
+    `max_message_size` bytes is a violation as soon as the header of a frame declares it. So between
+    calls the parser holds at most one message, the beginning of one frame, and the last piece; the
+    call that completes a large frame needs three times its size for a moment.
+
+    Text that is not UTF-8 is a violation at the end of the first frame that shows it.
     """
 
-    __slots__ = ("_ended", "_message", "_message_is_text", "_needed", "_rest", "_size", "_unmask")
+    __slots__ = ("_decoder", "_ended", "_message", "_needed", "_rest", "_size", "_unmask")
 
     def __init__(self, max_message_size: int, unmask: Callable[[bytes, bytes], bytes]) -> None:
         self._size = max_message_size
@@ -82,9 +88,9 @@ class FrameParser:
         # The beginning of a frame, and how long it must be to be read further.
         self._rest: bytearray | None = None
         self._needed = 0
-        # The fragments so far of a message.
+        # The fragments so far of a message; if it is text, what checks them.
         self._message: bytearray | None = None
-        self._message_is_text = False
+        self._decoder: IncrementalDecoder | None = None
         self._ended = False
 
     def feed(self, data: bytes) -> list[Event]:
@@ -144,30 +150,34 @@ class FrameParser:
                     self._end()
                     return events
                 continue
-            if first == _WHOLE_TEXT:
-                is_text = True
-            else:
-                if self._message is None:
-                    self._message = bytearray()
-                    self._message_is_text = first & _OPCODE == _TEXT
-                self._message += payload
-                if not first & _FIN:
-                    continue
-                payload = bytes(self._message)
-                is_text = self._message_is_text
-                self._message = None
-            if is_text:
-                try:
+            try:
+                if first == _WHOLE_TEXT:
                     events.append(payload.decode())
-                except UnicodeDecodeError:
-                    return self._violate(events, CloseCode.INVALID_TEXT, "text is not UTF-8")
-            else:
-                events.append(payload)
+                else:
+                    message = self._add(first, payload)
+                    if message is not None:
+                        events.append(message)
+            except UnicodeDecodeError:
+                return self._violate(events, CloseCode.INVALID_TEXT, "text is not UTF-8")
 
         if start < available:
             self._rest = bytearray(data[start:] if start else data)
             self._needed = end - start
         return events
+
+    def _add(self, first: int, payload: bytes) -> str | bytes | None:
+        """The message that this fragment completes, if it does; raises UnicodeDecodeError."""
+        if self._message is None:
+            self._message = bytearray()
+            self._decoder = _new_decoder() if first & _OPCODE == _TEXT else None
+        self._message += payload
+        if not first & _FIN:
+            if self._decoder is not None:
+                self._decoder.decode(payload)
+            return None
+        message = bytes(self._message)
+        self._message = None
+        return message if self._decoder is None else message.decode()
 
     def _fault(self, first: int, second: int) -> str:
         """What is wrong with the first two bytes of a frame; empty when nothing is."""
@@ -232,11 +242,13 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_payload(code: int | None, reason: str | None) -> bytes:
-    """What a close frame carries; a reason is cut to the 123 bytes that fit, between characters.
+    """What a close frame carries. Raises ValueError for a reason of more than 123 bytes.
 
     A reason without a code goes with 1000 (normal closure).
     """
     if code is None and reason is None:
         return b""
-    text = (reason or "").encode()[:123].decode(errors="ignore")
-    return (1000 if code is None else code).to_bytes(2) + text.encode()
+    payload = (1000 if code is None else code).to_bytes(2) + (reason or "").encode()
+    if len(payload) > 125:
+        raise ValueError("control frame payloads may not exceed 125 bytes")
+    return payload

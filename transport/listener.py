@@ -8,8 +8,11 @@ unusual requests too, goes to a `HTTPServer` as if that had accepted the connect
 """
 
 import asyncio
+import logging
 import os
+import re
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -27,8 +30,19 @@ from tornado.httputil import (
 from tornado.iostream import IOStream
 from tornado.web import Application
 
+if sys.platform != "win32":
+    import resource
+
+logger = logging.getLogger(__name__)
+
 MAX_HEAD_SIZE = 64 * 1024
 """Bytes of a request's head that are waited for here; Tornado decides what to do with more."""
+
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+"""As Tornado reads it, which lets a line end in LF alone (RFC 9112, section 2.2)."""
+
+FULL_INTERVAL = 60.0
+"""Seconds after which it is worth saying again that there are too many clients."""
 
 
 class Listener:
@@ -40,23 +54,42 @@ class Listener:
         """A head that has not come after `handshake_timeout` seconds ends its connection.
 
         WebSocket handlers of the application must get their protocol from `websocket_protocol`.
-        `http_server` serves the same application, and needs no sockets of its own.
+        `http_server` serves the same application, and needs no sockets of its own. Its options are
+        for what is passed on to it: for an upgrade there is no TLS (`ssl_options`), and the
+        client's address is that of the socket (`xheaders`). For either, `http_server` itself has to
+        get the sockets.
         """
         self.application = application
         self.http_server = http_server
         self.handshake_timeout = handshake_timeout
         self.arriving: set[UpgradeConnection] = set()
         self._servers: list[asyncio.Server] = []
+        self._max_files = sys.maxsize
+        self._was_full = -FULL_INTERVAL
 
     async def add_sockets(self, sockets: Sequence[socket.socket], backlog: int) -> None:
         """Accepts connections from now on."""
         loop = asyncio.get_running_loop()
+        if sys.platform != "win32":
+            self._max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         for listening in sockets:
             self._servers.append(
                 await loop.create_server(
                     lambda: UpgradeConnection(self), sock=listening, backlog=backlog
                 )
             )
+
+    def accepted(self, connection: "UpgradeConnection", fd: int) -> None:
+        """A connection has come; says so if it has the last of the files that may be open.
+
+        Whoever comes then is refused, which uvloop does without a word.
+        """
+        self.arriving.add(connection)
+        if fd == self._max_files - 1:
+            now = asyncio.get_running_loop().time()
+            if now - self._was_full >= FULL_INTERVAL:
+                self._was_full = now
+                logger.warning("%d files are open, no more clients can be accepted", fd + 1)
 
     def stop(self) -> None:
         """Accepts no more and drops those whose request has not come; may be called again."""
@@ -87,7 +120,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.context = _Context(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
-        self._listener.arriving.add(self)
+        self._listener.accepted(self, transport.get_extra_info("socket").fileno())
         self._timeout = asyncio.get_running_loop().call_later(
             self._listener.handshake_timeout, self.abort
         )
@@ -95,13 +128,16 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         seen = max(len(self._received) - 3, 0)
         self._received += data
-        end = self._received.find(b"\r\n\r\n", seen)
-        if end < 0:
+        end = _HEAD_END.search(self._received, seen)
+        if end is None:
             if len(self._received) > MAX_HEAD_SIZE:
                 self._pass_on()
             return
+        if end[0] != b"\r\n\r\n":
+            self._pass_on()
+            return
         try:
-            start_line, headers = _parse(self._received[:end].decode("latin-1"))
+            start_line, headers = _parse(self._received[: end.start()].decode("latin-1"))
             request = HTTPServerRequest(headers=headers, connection=self, start_line=start_line)
         except HTTPInputError:
             self._pass_on()
@@ -109,10 +145,11 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         if not _can_upgrade(start_line, headers):
             self._pass_on()
             return
+        request.method = _GET
         self._arrived()
         # Until the protocol takes over: its handler must not get what it has not asked for.
         self._transport.pause_reading()
-        del self._received[: end + 4]
+        del self._received[: end.end()]
         delegate = self._listener.application.find_handler(request)
         delegate.headers_received(start_line, request.headers)
         delegate.finish()
@@ -196,6 +233,21 @@ def _can_upgrade(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
         and "Content-Length" not in headers
         and "Transfer-Encoding" not in headers
     )
+
+
+class _Get(str):
+    """The method GET, whose `lower()` is the same string each time.
+
+    Tornado finds the handler's method by the name `request.method.lower()`, and CPython's method
+    cache keeps thousands of the names that it was asked for: strings of clients long gone, each of
+    which kept the memory around it from the operating system (docs/performance.md).
+    """
+
+    def lower(self) -> str:
+        return "get"
+
+
+_GET = _Get("GET")
 
 
 class _PreReadStream(IOStream):

@@ -43,6 +43,13 @@ CLOSE_TIMEOUT = 5.0
 # sends in one piece can cost a thousand times as much, when each message is passed to a full room.
 TURN = 0.005
 
+# Seconds for which the event loop reads on before a peer is dropped. If it stood still until now, a
+# pong may have come that it has not got to.
+GRACE = 0.01
+
+# What a handler may raise that ends its connection and not the server.
+_FAILURES = (Exception, asyncio.CancelledError)
+
 _TEXT = int(Opcode.TEXT)
 _BINARY = int(Opcode.BINARY)
 _CLOSE = int(Opcode.CLOSE)
@@ -78,6 +85,8 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
         # For the next ping or for its pong; when closing, for the end.
         self._timer: asyncio.TimerHandle | None = None
         self._pong_due = False
+        # What the peer had yet to take at the last ping; 0 unless it was much and still is.
+        self._backlog = 0
         # While a coroutine of the handler runs: what came behind the message that it is about.
         self._busy = False
         self._behind: list[Event] = []
@@ -101,9 +110,12 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
             handler.set_status(400)
             handler.finish("Missing/Invalid WebSocket headers")
             return
-        offered = headers.get("Sec-WebSocket-Protocol", "").split(",")
-        self._subprotocol = handler.select_subprotocol([p.strip() for p in offered if p.strip()])
+        names = headers.get("Sec-WebSocket-Protocol", "").split(",")
+        offered = [name.strip() for name in names if name.strip()]
+        self._subprotocol = handler.select_subprotocol(offered)
         if self._subprotocol:
+            if self._subprotocol not in offered:
+                raise ValueError(f"subprotocol {self._subprotocol!r} was not offered")
             handler.set_header("Sec-WebSocket-Protocol", self._subprotocol)
         handler.clear_header("Content-Type")
         handler.set_status(101)
@@ -165,6 +177,7 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._full = False
+        self._backlog = 0
         flushing, self._flushing = self._flushing, []
         for future in flushing:
             future_set_result_unless_cancelled(future, None)
@@ -182,9 +195,8 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
             if isinstance(event, (str, bytes)):
                 try:
                     running = self.handler.on_message(event)
-                except Exception:
-                    self.handler.log_exception(*sys.exc_info())
-                    self._abort()
+                except _FAILURES:
+                    self._fail()
                     return
                 if running is not None:
                     self._wait_for(running)
@@ -208,7 +220,11 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
                 return
 
     def _call(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        done = self._run_callback(callback, *args, **kwargs)
+        try:
+            done = self._run_callback(callback, *args, **kwargs)
+        except Exception:  # What it returned cannot be awaited.
+            self._fail()
+            return
         if done is not None:
             self._busy = True
             self._pause_reading()
@@ -216,6 +232,11 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
 
     def _wait_for(self, running: Awaitable[None]) -> None:
         self._call(lambda: running)
+
+    def _fail(self) -> None:
+        """Logs what is being raised, and ends the connection."""
+        self.handler.log_exception(*sys.exc_info())
+        self._abort()
 
     def _resume(self, _: object = None) -> None:
         self._busy = False
@@ -312,34 +333,45 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
     def _ping(self) -> None:
         self._pong_due = True
         self.write_ping(b"")
+        self._backlog = self.unsent if self._full else 0
         if self._ping_timeout > 0:
             self._set_timer(self._ping_timeout, self._check_pong)
         else:
             self._set_timer(self._ping_interval, self._ping)
 
-    def _check_pong(self) -> None:
-        # While the handler is busy nothing is read, no pong either.
-        if self._pong_due and not self._busy:
+    def _check_pong(self, last: bool = False) -> None:
+        # While the handler is busy nothing is read, no pong either. But its peer can still take
+        # what is written, which may be what the handler waits for.
+        takes_nothing = 0 < self._backlog <= self.unsent
+        if not self._pong_due or (self._busy and not takes_nothing):
+            self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
+        elif last:
             self._abort()
         else:
-            self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
+            self._set_timer(GRACE, self._check_pong, True)
 
-    def _set_timer(self, delay: float | None, callback: Callable[[], None] | None = None) -> None:
+    def _set_timer(
+        self, delay: float | None, callback: Callable[..., None] | None = None, *args: object
+    ) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if delay is not None and callback is not None:
-            self._timer = self._loop.call_later(delay, callback)
+            self._timer = self._loop.call_later(delay, callback, *args)
 
     # The end
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Sends the close and gives the peer five seconds to answer it."""
+        """Sends the close and gives the peer five seconds to answer it.
+
+        Raises ValueError for a reason of more than 123 bytes, and has then done nothing.
+        """
         if self.server_terminated:
             return
+        payload = close_payload(code, reason)
         self.server_terminated = True
         if self._transport is not None:
-            self._transport.write(frame(_CLOSE, close_payload(code, reason)))
+            self._transport.write(frame(_CLOSE, payload))
             self._set_timer(CLOSE_TIMEOUT, self._abort)
 
     def abort(self) -> None:
@@ -378,7 +410,7 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
         self._told = True
         try:
             self.handler.on_ws_connection_close(*self._peer_close)
-        except Exception:
+        except _FAILURES:
             self.handler.log_exception(*sys.exc_info())
 
     # For Tornado's WebSocket clients, which have a protocol of their own.

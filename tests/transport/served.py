@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -112,16 +113,18 @@ class Served:
         handler: type[WebSocketHandler],
         tornado: bool,
         handshake_timeout: float,
+        ssl_options: SSLContext | None,
         settings: dict[str, Any],
     ) -> None:
         self.tornado = tornado
         routes: list[Any] = [("/echo", handler, {"served": self}), ("/", Page)]
         self.app = Application(routes, log_function=lambda handler: None, **settings)
-        self.http_server = HTTPServer(self.app)
+        self.http_server = HTTPServer(self.app, ssl_options=ssl_options)
         self.listener = Listener(self.app, self.http_server, handshake_timeout)
         self.handlers: list[Recorder] = []
         self._new: asyncio.Queue[Recorder] = asyncio.Queue()
         self._connections: list[Connection] = []
+        self._pairing = asyncio.Lock()
 
     def opened(self, handler: Recorder) -> None:
         self.handlers.append(handler)
@@ -137,6 +140,11 @@ class Served:
         client = await Client.connect(self.url, **options)
         self._connections.append(client)
         return client
+
+    async def pair(self) -> tuple[Client, Any]:
+        """A new peer and its handler, whoever else connects."""
+        async with self._pairing:
+            return await self.connect(), await self.handler()
 
     async def open(self) -> Connection:
         """A connection without any request."""
@@ -187,6 +195,7 @@ async def served(
     tornado: bool = False,
     handshake_timeout: float = TIME_LIMIT,
     buffer: int | None = None,
+    ssl_options: SSLContext | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """Serves through a Listener, or through Tornado's HTTPServer alone.
@@ -197,7 +206,7 @@ async def served(
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda loop, context: failures.append(context))
-    server = Served(handler, tornado, handshake_timeout, settings)
+    server = Served(handler, tornado, handshake_timeout, ssl_options, settings)
     sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
     if buffer is not None:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):

@@ -35,6 +35,9 @@ REQUESTS = {
     "unknown path": LAST_GET.replace(b"/", b"/nowhere", 1),
     "unknown method": LAST_GET.replace(b"GET", b"BREW"),
     "no WebSocket there": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: close\r\n\r\n",
+    "LF": LAST_GET.replace(b"\r\n", b"\n"),
+    "LF and then CRLF": LAST_GET.replace(b"\r\n\r\n", b"\n\r\n"),
+    "CRLF and then LF": LAST_GET.replace(b"\r\n\r\n", b"\r\n\n"),
     "empty lines first": b"\r\n\r\n" + LAST_GET,
     "no request": b"\x16\x03\x01 hello\r\n\r\n",
     "no version": b"GET /\r\n\r\n",
@@ -87,6 +90,24 @@ async def test_an_upgrade_with_a_body_goes_to_the_http_server() -> None:
         await until(lambda: handler.ws_connection.unsent == 0)
         handler.ws_connection.write_text(b"written")
         assert await client.receive_text() == "written"
+        assert await client.close(1000) == 1000
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n", b"\r\n\n"])
+async def test_lines_may_end_in_lf_alone(end: bytes) -> None:
+    """Such an upgrade is left to the HTTP server as soon as its last line is there."""
+    async with served() as server:
+        client = Client(server.url, *await open_streams(server))
+        request = UPGRADE.replace(b"\r\n\r\n", end)
+        if end == b"\n\n":
+            request = request.replace(b"\r\n", b"\n")
+        for length, byte in enumerate(request[:-1], 1):
+            client.write(bytes([byte]))
+            await has_arrived(server, length)
+        client.write(request[-1:] + text_frame("early"))
+        assert (await read_response(client.reader)).status == 101
+        assert await client.receive_text() == "early"
+        assert isinstance((await server.handler()).ws_connection, StreamProtocol)
         assert await client.close(1000) == 1000
 
 
@@ -200,6 +221,43 @@ async def test_stop_drops_those_that_have_not_asked_yet() -> None:
             await server.connect()
         await client.send_text("still there")
         assert await client.receive_text() == "still there"
+
+
+async def test_a_full_server_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Once a minute, when the last file that may be open is a client's."""
+
+    async def come_and_go() -> int:
+        client = await server.connect()
+        fd = (await server.handler()).ws_connection._transport.get_extra_info("socket").fileno()
+        client.abort()
+        await until(lambda: connections() == 0)
+        return int(fd)
+
+    def warnings() -> list[str]:
+        return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+    async with served() as server:
+        server.listener._max_files = await come_and_go() + 2
+        await come_and_go()
+        assert warnings() == []
+        server.listener._max_files -= 1
+        await come_and_go()
+        await come_and_go()
+        (warning,) = warnings()
+        assert f"{server.listener._max_files} files" in warning
+        server.listener._was_full -= 60
+        await come_and_go()
+        assert len(warnings()) == 2
+
+
+async def test_requests_leave_no_names_behind() -> None:
+    """`lower()`, by which Tornado looks up the handler's method, makes no new string each time."""
+    async with served() as server:
+        await server.connect()
+        method = (await server.handler()).request.method
+        assert method == "GET"
+        assert method.lower() == "get"
+        assert method.lower() is method.lower()
 
 
 async def test_passing_on_leaves_nothing_open() -> None:

@@ -6,9 +6,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable
-from time import perf_counter
+from contextlib import suppress
+from time import perf_counter, sleep
+from typing import Any
 
 import pytest
+from tornado.gen import BadYieldError
 from tornado.websocket import WebSocketClosedError
 
 import transport.protocol
@@ -370,17 +373,18 @@ async def test_the_handler_closes_with_code_and_reason() -> None:
         client = await server.connect()
         handler = await server.handler()
         connection = handler.ws_connection
-        handler.close(4000, "žluť" * 40)
+        with pytest.raises(ValueError, match="125"):
+            handler.close(4000, "x" * 124)
+        handler.write_message("still open")
+        assert await client.receive_text() == "still open"
+        handler.close(4000, "žluť" * 20)
         handler.close(4001, "not twice")
         for write in (handler.write_message, handler.ping, connection.write_message):
             with pytest.raises(WebSocketClosedError):
                 write("too late")
         connection.write_text(b"too late")
         await client.send(frame(Opcode.PING, b"no pong after a close"))
-        code, reason = await receive_close(client)
-        assert code == 4000
-        assert len(reason.encode()) <= 123
-        assert ("žluť" * 40).startswith(reason)
+        assert await receive_close(client) == (4000, "žluť" * 20)
         assert not handler.closed.is_set()
         await client.send(close_frame(4000, "as you wish"))
         assert await client.end() == b""
@@ -538,6 +542,53 @@ async def test_what_a_handler_raises_ends_its_connection(
         assert await other.receive_text() == "still there"
 
 
+class Odd(Recorder):
+    """Does what no handler should."""
+
+    def initialize(self, served: Served) -> None:
+        super().initialize(served)
+        self.logged: list[type[BaseException]] = []
+
+    def on_message(self, message: str | bytes) -> Any:
+        if message == "cancelled":
+            raise asyncio.CancelledError
+        return {"true": True, "list": [1], "future": self.cancelled()}[str(message)]
+
+    def cancelled(self) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return future
+
+    def on_close(self) -> None:
+        super().on_close()
+        raise asyncio.CancelledError
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        self.logged.append(typ)
+
+
+@pytest.mark.parametrize(
+    ("message", "logged"),
+    [
+        ("cancelled", asyncio.CancelledError),
+        ("true", BadYieldError),
+        ("list", BadYieldError),
+        ("future", asyncio.CancelledError),
+    ],
+)
+async def test_an_odd_handler_ends_its_connection_alone(
+    message: str, logged: type[BaseException]
+) -> None:
+    """One that raises CancelledError, or returns what cannot be awaited."""
+    async with served(Odd) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        await client.send(text_frame(message) + frame(Opcode.PING))
+        assert await client.end() == b""
+        await handler.is_closed()
+        assert handler.logged == [logged, asyncio.CancelledError]
+
+
 # Writing
 
 
@@ -658,6 +709,97 @@ async def test_a_busy_handler_is_no_reason_to_drop_its_peer() -> None:
         assert not handler.closed.is_set()
 
 
+class Flood(Recorder):
+    """Writes to whoever asks for it as fast as that is taken."""
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        return self.flood() if message == "flood" else None
+
+    async def flood(self) -> None:
+        with suppress(WebSocketClosedError):
+            while True:
+                await self.write_message(b"x" * 65536, binary=True)
+
+
+@pytest.mark.parametrize("half_closed", [True, False])
+async def test_a_peer_that_takes_nothing_is_dropped_though_the_handler_is_busy(
+    half_closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the handler waits for would never come."""
+    monkeypatch.setattr(transport.protocol, "TURN", 0.0)
+    async with served(Flood, buffer=SMALL_BUFFER, websocket_ping_interval=0.1) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        # Each takes a turn: meanwhile the end is read.
+        client.write(text_frame("") * 100 + text_frame("flood"))
+        if half_closed:
+            client.half_close()
+            await until(lambda: handler.ws_connection._at_eof)
+        await handler.is_closed()
+
+
+async def test_a_peer_that_takes_something_stays_while_the_handler_is_busy() -> None:
+    """However much is unsent at the end, and though no pong is read."""
+    async with served(
+        Busy, buffer=SMALL_BUFFER, websocket_ping_interval=600, websocket_ping_timeout=300
+    ) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        connection = handler.ws_connection
+        await client.send_text("be busy")
+        await until(lambda: bool(handler.seen))
+        client.stop_reading()
+        while not connection.unsent:
+            connection.write_text(b"x" * 1000)
+            await asyncio.sleep(0)
+
+        def stays() -> bool:
+            connection._check_pong(last=True)
+            return not connection.is_closing()
+
+        # Too little to wait for: the handler is busy with something else.
+        connection._ping()
+        assert stays()
+        # Some of much is taken, then most of it, and then there is more than before.
+        connection.write_text(b"x" * MUCH)
+        connection._ping()
+        unsent = connection.unsent
+        client.resume_reading()
+        await until(lambda: connection.unsent < unsent)
+        assert stays()
+        connection._ping()
+        while connection.unsent:
+            await client.receive_frame()
+        client.stop_reading()
+        connection.write_text(b"x" * MUCH * 2)
+        assert connection.unsent > unsent
+        assert stays()
+        connection._ping()
+        assert not stays()
+        handler.go.set()
+        await handler.is_closed()
+
+
+async def test_a_pong_counts_that_came_while_the_event_loop_stood_still() -> None:
+    """It is read first, whatever timer is due."""
+
+    class Blocking(Recorder):
+        def on_message(self, message: str | bytes) -> None:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                sock.send(frame(Opcode.PONG))
+            sleep(0.3)
+
+    async with served(Blocking, websocket_ping_interval=0.2) as server:
+        client = await server.connect()
+        fd = client.writer.get_extra_info("socket").fileno()
+        handler = await server.handler()
+        assert await client.receive_frame() == Frame(Opcode.PING, b"", True)
+        await client.send_text("block")
+        assert await client.receive_frame() == Frame(Opcode.PING, b"", True)
+        assert handler.seen == [Pong(b"")]
+
+
 # The handshake
 
 
@@ -678,6 +820,20 @@ async def test_the_handler_selects_a_subprotocol(header: str, offered: list[str]
         assert handler.offered == offered
         assert handler.selected_subprotocol == selected
         assert client.response.headers.get("sec-websocket-protocol") == selected
+
+
+async def test_a_subprotocol_that_was_not_offered_is_a_mistake() -> None:
+    """Of the handler: the client would have to end the connection (RFC 6455, section 4.1)."""
+
+    class Inventive(Recorder):
+        def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+            return "another"
+
+    async with served(Inventive) as server:
+        with pytest.raises(HandshakeError) as refused:
+            await server.connect(headers={"Sec-WebSocket-Protocol": "one"})
+        assert refused.value.args[0].status == 500
+        assert not server.handlers
 
 
 async def test_the_response_is_that_of_the_rfc() -> None:
