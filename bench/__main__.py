@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,16 +17,17 @@ if importlib.util.find_spec("psutil") is None:
     raise SystemExit("bench needs psutil: python -m pip install -r bench/requirements.txt")
 
 from bench import machine, report
+from bench.guard import Guard
 from bench.load import EVENT_LOOP, is_loopback
 from bench.runner import Placement, Runner
 from bench.scenarios import SCENARIOS
-from bench.server import ServerSpec, distinct, parse_server
+from bench.server import ServerSpec, distinct, free_port, parse_server
 from bench.settings import FULL, QUICK, Settings
 
 _SPARE_FILES = 200
 """Descriptors beside the connections, for the server and for the load generator."""
 
-_THIS = ("main.py", "-addr", "127.0.0.1", "-port", "{port}")
+_THIS = ("main.py", "-addr", "{host}", "-port", "{port}")
 
 
 def this_server() -> list[ServerSpec]:
@@ -37,28 +39,26 @@ def this_server() -> list[ServerSpec]:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 600:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0, 600 at most")
     return value
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    values = sorted({int(word) for word in text.split(",")})
-    if values[0] < 0:
-        raise ValueError
-    return tuple(values)
-
-
-def _cores(text: str) -> tuple[int, ...]:
-    return _counts(text)
+def _numbers(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    if not all(word.isdecimal() for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 0,1000")
+    return tuple(sorted(set(map(int, words))))
 
 
 def _server(text: str) -> ServerSpec:
@@ -77,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         description=(
             "Measures signaling servers that speak this server's protocol: CPU time per unit of\n"
             "work, and beside it throughput, latency, loss and memory. Servers take turns.\n"
-            "Figures are medians over the rounds, losses are sums, ratios are to the first server."
+            "Figures are medians over the rounds, losses are sums. Ratios are to the last server:\n"
+            "below 1.00 is better than it."
         ),
         epilog=f"scenarios:\n{scenarios}\n\n"
         "Sizes in the descriptions are the defaults of a full run. A server that dies, does not\n"
@@ -93,8 +94,14 @@ def _parser() -> argparse.ArgumentParser:
         type=_server,
         metavar="COMMAND",
         dest="servers",
-        help="'[name:] [VAR=value ...] command -port {port}'; may be repeated (default: this server"
-        " on both of its protocols, TRANSPORT=auto and TRANSPORT=tornado)",
+        help="'[name:] [VAR=value ...] command -addr {host} -port {port}'; may be repeated"
+        " (default: this server on both of its protocols, TRANSPORT=auto and TRANSPORT=tornado)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="the server that costs are divided by (default: the last, which is tornado without"
+        " any --server)",
     )
     parser.add_argument("--quick", action="store_true", help="see that it works, in under a minute")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
@@ -110,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         ("seconds", _seconds, "length of a measured window"),
         ("message-bytes", _count, "length of an offer or answer"),
         ("pairs", _count, "rooms of two that talk"),
-        ("idle-rooms", _counts, "steps of the scenario rooms"),
+        ("idle-rooms", _numbers, "steps of the scenario rooms"),
         ("burst", _count, "candidates sent at once"),
         ("mesh-members", _count, "members of the mesh"),
         ("connect-clients", _count, "clients of connect, side by side"),
@@ -124,20 +131,22 @@ def _parser() -> argparse.ArgumentParser:
     ):
         default = getattr(FULL, flag.replace("-", "_"))
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default:g}"
-        metavar = "N,N" if kind is _counts else "N"
+        metavar = "N,N" if kind is _numbers else "N"
         sizes.add_argument(f"--{flag}", type=kind, metavar=metavar, help=f"{text} ({shown})")
     where = parser.add_argument_group("where")
     where.add_argument(
-        "--host", default="127.0.0.1", help="loopback address to connect to (%(default)s)"
+        "--host",
+        default="127.0.0.1",
+        help="loopback address to connect to; what {host} in a --server stands for (%(default)s)",
     )
     where.add_argument(
         "--server-cores",
-        type=_cores,
+        type=_numbers,
         metavar="N,N",
         help="cores that the server may use (the first)",
     )
     where.add_argument(
-        "--load-core", type=_cores, metavar="N", help="core of the load generator (the second)"
+        "--load-core", type=_numbers, metavar="N", help="core of the load generator (the second)"
     )
     return parser
 
@@ -183,13 +192,23 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, names: lis
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     if not is_loopback(args.host):
         parser.error(f"{args.host} is not a loopback address; load goes nowhere else")
+    try:
+        free_port(args.host)
+    except OSError as error:
+        parser.error(f"nothing can listen on {args.host}: {error.strerror}")
     if args.plot and "rooms" not in names:
         parser.error("--plot draws the scenario rooms, which is not selected")
     if args.plot and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: python -m pip install -r bench/requirements.txt")
+    if args.plot and args.plot.suffix != ".png":
+        parser.error(f"--plot writes PNG, and {args.plot} does not end in .png")
     for path in filter(None, (args.json, args.plot)):
         if not path.resolve().parent.is_dir():
             parser.error(f"no directory {path.parent}")
+        if path.is_dir():
+            parser.error(f"{path} is a directory")
+        if not os.access(path if path.exists() else path.resolve().parent, os.W_OK):
+            parser.error(f"{path} cannot be written")
     if args.mesh_members is not None and not 2 <= args.mesh_members <= 500:
         parser.error("a mesh has 2 to 500 members")
     allowed = machine.cores()
@@ -207,10 +226,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     names: list[str] = list(dict.fromkeys(args.scenarios)) or list(SCENARIOS)
     _check(parser, args, names)
+    specs = distinct(args.servers or this_server())
+    baseline = specs[-1].name if args.baseline is None else args.baseline
+    if baseline not in [spec.name for spec in specs]:
+        parser.error(f"no server {baseline}; there are {', '.join(spec.name for spec in specs)}")
     warn: list[str] = []
     settings = _fit(_settings(args), names, warn)
     placement = _placement(args, warn)
-    specs = distinct(args.servers or this_server())
     if EVENT_LOOP == "asyncio":
         warn.append("without uvloop the load generator saturates early")
 
@@ -219,6 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "load_generator": {"event_loop": EVENT_LOOP, "cores": placement.load},
         "server_cores": placement.server,
         "settings": settings.to_json(),
+        "baseline": baseline,
         "servers": [{"name": spec.name, "command": spec.command} for spec in specs],
         "warnings": warn,
     }
@@ -228,21 +251,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    # Ending by signal skips what ends the server; an exception does not.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _leave_in_order()
     try:
-        outcomes = Runner(specs, names, settings, placement, args.host, progress).run()
+        with Guard() as guard:
+            runner = Runner(specs, names, settings, placement, args.host, guard, progress)
+            outcomes = runner.run()
     except KeyboardInterrupt:
         return 130
-    rows = report.rows(outcomes)
-    print(report.text(rows))
+    rows = report.rows(outcomes, baseline)
+    print(report.text(rows, baseline))
     if args.json:
         args.json.write_text(json.dumps(report.to_json(about, rows, outcomes), indent=1) + "\n")
     if args.plot:
         from bench.plot import plot_rooms
 
-        plot_rooms(outcomes, str(args.plot), about["machine"]["cpu"])
+        plot_rooms(rows, str(args.plot), about["machine"]["cpu"])
     return 0 if all(any(r.rounds for r in rows if r.server == s.name) for s in specs) else 1
+
+
+def _leave_in_order() -> None:
+    """Make an exception of the signals that end a process: they skip what ends the servers."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Whoever started this with nohup wants it to stay.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda signum, _: sys.exit(128 + signum))
 
 
 def _heading(about: dict[str, Any]) -> str:

@@ -107,7 +107,8 @@ def main() -> None:
     async def work() -> None:
         say({"end": await run_job(job, say)})
 
-    with suppress(KeyboardInterrupt):
+    # Without a pipe there is nobody left to complain to.
+    with suppress(KeyboardInterrupt, BrokenPipeError):
         run(work())
 
 

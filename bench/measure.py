@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,8 +15,14 @@ from bench.readings import Tree
 SATURATED = 0.9
 """Share of its core beyond which the load generator, not the server, may be what was measured."""
 
-LAGGING_MS = 1.0
-"""A paced load generator is saturated when 1 % of its messages left later than this."""
+SLICE = 0.1
+"""Seconds. A paced window is judged in slices, as what disturbs a machine comes and goes."""
+
+LATE = 0.0005
+"""Seconds. A slice is late if 1 % of its messages left later than this: so late are its times."""
+
+ENOUGH = 0.5
+"""Share of a paced window's slices that must be on time for its times to be worth anything."""
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -24,6 +30,38 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+@dataclass(frozen=True)
+class Punctuality:
+    """Which slices of a paced window were on time."""
+
+    slices: int
+    on_time: frozenset[int]
+
+    @classmethod
+    def of(cls, lags: Sequence[tuple[float, float]], seconds: float) -> Punctuality:
+        """Judge a window of `seconds` by (when due since its start, how late sent) of all messages.
+
+        A slice of which nothing was sent is late.
+        """
+        slices = max(1, math.ceil(seconds / SLICE - 1e-9))
+        found: dict[int, list[float]] = {}
+        for due, lag in lags:
+            found.setdefault(int(due / SLICE), []).append(lag)
+        worst = {index: percentile(each, 0.99) for index, each in found.items()}
+        return cls(
+            slices, frozenset(i for i, lag in worst.items() if lag is not None and lag <= LATE)
+        )
+
+    @property
+    def share(self) -> float:
+        """Share of the slices that were on time."""
+        return len(self.on_time) / self.slices
+
+    def keep(self, samples: Iterable[tuple[float, float]]) -> list[float]:
+        """Return the values of those (when due since the start, value) whose slice was on time."""
+        return [value for due, value in samples if int(due / SLICE) in self.on_time]
 
 
 class Ledger:
@@ -141,20 +179,23 @@ class Measurement:
     @property
     def load_share(self) -> float | None:
         """Share of a core that the load generator used, None where it keeps it busy on purpose."""
-        if not self.wall_s or "lag_p99_ms" in self.extra:
+        if not self.wall_s or "on_time_share" in self.extra:
             return None
         return self.load_cpu_s / self.wall_s
 
     @property
     def saturated(self) -> bool:
         """Whether the load generator was at its own limit."""
-        lag = self.extra.get("lag_p99_ms")
-        if lag is not None:
-            return lag > LAGGING_MS
+        on_time = self.extra.get("on_time_share")
+        if on_time is not None:
+            return on_time < ENOUGH
         return (self.load_share or 0.0) > SATURATED
 
     def figures(self) -> dict[str, float]:
-        """Return what is compared between servers; what was not measured is left out."""
+        """Return what is compared between servers; what was not measured is left out.
+
+        So are the times of a paced load generator that was late: they are its own.
+        """
         figures: dict[str, float] = {}
         if self.units and self.wall_s:
             figures["cpu_us_per_unit"] = self.server_cpu_s / self.units * 1e6
@@ -163,7 +204,8 @@ class Measurement:
             figures["server_core_share"] = self.server_cpu_s / self.wall_s
         if self.load_share is not None:
             figures["load_core_share"] = self.load_share
-        if self.p50_ms is not None and self.p99_ms is not None:
+        own = "on_time_share" in self.extra and self.saturated
+        if self.p50_ms is not None and self.p99_ms is not None and not own:
             figures["p50_ms"] = self.p50_ms
             figures["p99_ms"] = self.p99_ms
         return figures | self.extra

@@ -6,31 +6,21 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
-from bench.runner import Outcome
+from bench.report import Row
 
 
-def plot_rooms(outcomes: Sequence[Outcome], path: str, subtitle: str) -> None:
+def plot_rooms(found: Sequence[Row], path: str, subtitle: str) -> None:
     """Write a PNG with a line for each server: medians, and bars over the range of its rounds."""
-    from bench.report import rows
-
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for server in dict.fromkeys(each.server for each in outcomes):
-        mine = [each for each in outcomes if each.server == server and each.scenario == "rooms"]
-        points = [row for row in rows(mine) if row.main is not None]
+    for server in dict.fromkeys(row.server for row in found):
+        points = [r for r in found if (r.server, r.scenario) == (server, "rooms") and r.by_round]
         if not points:
             continue
         xs = [row.median["idle_rooms"] for row in points]
         ys = [row.main or 0.0 for row in points]
-        below, above = [], []
-        for row, middle in zip(points, ys, strict=True):
-            costs = [
-                each.measurement.figures()["cpu_us_per_unit"]
-                for each in mine
-                if each.case == row.case and each.measurement and each.measurement.units
-            ]
-            below.append(middle - min(costs))
-            above.append(max(costs) - middle)
+        below = [y - min(row.by_round.values()) for row, y in zip(points, ys, strict=True)]
+        above = [max(row.by_round.values()) - y for row, y in zip(points, ys, strict=True)]
         axes.errorbar(xs, ys, yerr=[below, above], marker="o", capsize=3, label=server)
     axes.set_xlabel("idle rooms")
     axes.set_ylabel("server CPU per relayed message (µs)")

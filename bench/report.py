@@ -1,9 +1,9 @@
-"""Medians over rounds, ratios to the first server, and how they are shown."""
+"""Medians over rounds, ratios to the baseline, and how they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
@@ -21,7 +21,32 @@ _COUNTS = (
 )
 """Summed over the rounds, as a median would hide a loss in one round of three."""
 
-FIRST_FORMAT = 1
+FORMAT = 2
+"""Of the JSON: 1 had ratios to the first server."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One figure divided by another, round by round."""
+
+    median: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return f"{self.median:.2f}"
+        return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
+
+
+def ratio(values: Mapping[int, float], base: Mapping[int, float]) -> Ratio | None:
+    """Divide `values` by `base`, both by round; None without a round in which that can be done.
+
+    What slows the machine for a while slows both figures of a round, so that their ratio varies
+    less than they do.
+    """
+    found = [values[n] / base[n] for n in values if base.get(n, 0.0) > 0]
+    return Ratio(median(found), min(found), max(found)) if found else None
 
 
 @dataclass
@@ -38,24 +63,22 @@ class Row:
     """What became of the others."""
     median: dict[str, float] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
-    ratio: float | None = None
-    """Main figure divided by that of the first server; None where one of the two has none."""
-    saturated: bool = False
-    """Whether the load generator was at its limit in any round."""
+    by_round: dict[int, float] = field(default_factory=dict)
+    """The figure that servers are compared by, of each round that has it: less is better."""
+    ratio: Ratio | None = None
+    """That figure divided by the baseline's; None where no round has both."""
+    saturated: int = 0
+    """Rounds in which the load generator was at its limit."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def main(self) -> float | None:
-        """The figure that servers are compared by: less is better."""
-        name = "kib_per_connection" if self.scenario == "idle" else "cpu_us_per_unit"
-        return self.median.get(name)
+        """The median of what servers are compared by."""
+        return self.median.get(_compared(self.scenario))
 
 
-def ratio(value: float | None, first: float | None) -> float | None:
-    """Return `value / first`, None if either is missing or the first is not above zero."""
-    if value is None or first is None or first <= 0:
-        return None
-    return value / first
+def _compared(scenario: str) -> str:
+    return "kib_per_connection" if scenario == "idle" else "cpu_us_per_unit"
 
 
 def medians(samples: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -64,32 +87,34 @@ def medians(samples: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: median([s[name] for s in samples if name in s]) for name in names}
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """Return one row for each case and server, in the order in which they were first run."""
+def rows(outcomes: Sequence[Outcome], baseline: str) -> list[Row]:
+    """Return one row for each case and server; ratios are to the server named `baseline`."""
     groups: dict[tuple[str, str, str], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.scenario, outcome.case, outcome.server), []).append(outcome)
-    result = []
-    first: dict[tuple[str, str], float | None] = {}
+    found: dict[tuple[str, str, str], Row] = {}
     for (scenario, case, server), group in groups.items():
-        measured = [each.measurement for each in group if each.measurement is not None]
-        row = Row(
+        by_round = {each.round: each.measurement for each in group if each.measurement is not None}
+        measured = list(by_round.values())
+        figures = {number: each.figures() for number, each in by_round.items()}
+        compared = _compared(scenario)
+        found[scenario, case, server] = Row(
             scenario,
             case,
             server,
             unit=measured[0].unit if measured else "",
             rounds=len(measured),
             failures=[each.status for each in group if each.status != OK],
-            median=medians([each.figures() for each in measured]),
+            median=medians(list(figures.values())),
             total={name: sum(getattr(each, name) for each in measured) for name in _COUNTS},
-            saturated=any(each.saturated for each in measured),
+            by_round={n: each[compared] for n, each in figures.items() if compared in each},
+            saturated=sum(each.saturated for each in measured),
             notes=list(dict.fromkeys(note for each in measured for note in each.notes)),
         )
-        # The first server of a case, even if it died, so that another never takes its place
-        # unnoticed.
-        row.ratio = ratio(row.main, first.setdefault((scenario, case), row.main))
-        result.append(row)
-    return _in_order(result)
+    for row in found.values():
+        base = found.get((row.scenario, row.case, baseline))
+        row.ratio = ratio(row.by_round, base.by_round) if base else None
+    return _in_order(list(found.values()))
 
 
 def _in_order(found: list[Row]) -> list[Row]:
@@ -112,18 +137,26 @@ def _lost(row: Row) -> str:
     return f"{lost:,} of {sent:,}" + (f" ({lost / sent:.1%})" if lost else "")
 
 
+def _ordered(row: Row) -> str:
+    if not row.total["arrived"]:
+        return "-"
+    wrong = row.total["out_of_order"]
+    return f"{wrong:,} not" if wrong else "yes"
+
+
+def _in_rounds(text: str, count: int, row: Row) -> str:
+    total = row.rounds + len(row.failures)
+    return text if count == total else f"{text} in {count} of {total} rounds"
+
+
 def _status(row: Row) -> str:
-    parts = []
-    if row.failures:
-        kinds = dict.fromkeys(row.failures)
-        for kind in kinds:
-            count = row.failures.count(kind)
-            all_ = row.rounds + len(row.failures)
-            parts.append(kind if count == all_ else f"{kind} in {count} of {all_} rounds")
+    kinds = dict.fromkeys(row.failures)
+    parts = [_in_rounds(kind, row.failures.count(kind), row) for kind in kinds]
     if row.saturated:
-        parts.append("load generator saturated")
+        paced = "on_time_share" in row.median
+        text = "load generator late, not timed" if paced else "load generator saturated"
+        parts.append(_in_rounds(text, row.saturated, row))
     for name, text in (
-        ("out_of_order", "out of order"),
         ("duplicates", "delivered twice"),
         ("strays", "astray"),
         ("disconnects", "connections lost"),
@@ -134,10 +167,10 @@ def _status(row: Row) -> str:
     return "; ".join([*parts, *row.notes]) or OK
 
 
-def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Return a padded Markdown table; the first two columns and the last hold words."""
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]], words: Sequence[int]) -> str:
+    """Return a padded Markdown table; the columns numbered `words` hold words, others figures."""
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
-    left = {0, 1, len(heads) - 1}
+    left = {range(len(heads))[i] for i in words}
 
     def join(cells: Sequence[str]) -> str:
         padded = [
@@ -150,71 +183,122 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([join(heads), join(rule), *map(join, lines)])
 
 
-def _cost_table(found: Sequence[Row]) -> str:
-    unit = next((row.unit for row in found if row.unit), "unit")
-    heads = ["case", "server", f"server CPU us/{unit}", "ratio", f"{unit}s/s", "server CPU %"]
-    heads += ["p50 ms", "p99 ms", "lost", "load us", "load CPU %", "remarks"]
+Column = tuple[str, Callable[[Row], str]]
+"""The head, and what a row has there."""
+
+
+def _figure(head: str, name: str, digits: int = 1, factor: float = 1) -> Column:
+    return head, lambda row: _number(row.median.get(name), digits, factor)
+
+
+_NAMES: list[Column] = [("case", lambda row: row.case), ("server", lambda row: row.server)]
+_RATIO: Column = ("ratio", lambda row: _number(row.ratio.median if row.ratio else None, 2))
+_MESSAGES: list[Column] = [("lost", _lost), ("in order", _ordered)]
+_TIMES = [_figure("p50 ms", "p50_ms", 2), _figure("p99 ms", "p99_ms", 2)]
+_REMARKS: Column = ("remarks", _status)
+
+
+def _cost(unit: str) -> list[Column]:
+    return [
+        _figure(f"server CPU us/{unit}", "cpu_us_per_unit"),
+        _RATIO,
+        _figure(f"{unit}s/s", "units_per_s", 0),
+        _figure("server CPU %", "server_core_share", 0, 100),
+        *_TIMES,
+    ]
+
+
+def _columns(scenario: str, unit: str) -> list[Column]:
+    if scenario == "idle":
+        middle = [
+            _figure("connections", "connections", 0),
+            _figure("RSS MiB", "rss_mib"),
+            _figure("KiB/connection", "kib_per_connection", 2),
+            _RATIO,
+            _figure("descriptors", "descriptors", 0),
+            _figure("more than empty", "descriptors_left", 0),
+            _figure("seconds", "seconds"),
+        ]
+    elif scenario == "latency":
+        # What the load generator uses is left out: it keeps its core busy on purpose.
+        middle = [
+            *_cost(unit),
+            _figure("late p99 ms", "lag_p99_ms", 2),
+            _figure("on time %", "on_time_share", 0, 100),
+            *_MESSAGES,
+        ]
+    else:
+        middle = [
+            *_cost(unit),
+            *(_MESSAGES if unit == "message" else []),
+            _figure("load us", "load_cpu_us_per_unit"),
+            _figure("load CPU %", "load_core_share", 0, 100),
+        ]
+    return [*_NAMES, *middle, _REMARKS]
+
+
+def _scenario(found: Sequence[Row]) -> str:
+    unit = next((row.unit for row in found if row.unit), "message")
+    columns = _columns(found[0].scenario, unit)
+    lines = [[cell(row) for _, cell in columns] for row in found]
+    return table([head for head, _ in columns], lines, (0, 1, -1))
+
+
+def _ratios(found: Sequence[Row], servers: Sequence[str]) -> str:
     lines = []
-    for row in found:
-        get = row.median.get
-        # A paced load generator burns its core on purpose, whatever it sends.
-        paced = "lag_p99_ms" in row.median
-        lines.append(
-            [
-                row.case,
-                row.server,
-                _number(get("cpu_us_per_unit")),
-                _number(row.ratio, 2),
-                _number(get("units_per_s"), 0),
-                _number(get("server_core_share"), 0, 100),
-                _number(get("p50_ms"), 2),
-                _number(get("p99_ms"), 2),
-                _lost(row),
-                "-" if paced else _number(get("load_cpu_us_per_unit")),
-                "paced" if paced else _number(get("load_core_share"), 0, 100),
-                _status(row),
-            ]
-        )
-    return table(heads, lines)
+    for case, unit in {row.case: row.unit for row in found if row.unit}.items():
+        mine = {row.server: row for row in found if row.case == case}
+        measure = "memory" if mine[servers[0]].scenario == "idle" else "server CPU"
+        cells = [str(mine[server].ratio or "-") for server in servers]
+        lines.append([case, f"{measure} per {unit}", *cells])
+    return table(["case", "measure", *servers], lines, (0, 1))
 
 
-def _memory_table(found: Sequence[Row]) -> str:
-    heads = ["case", "server", "connections", "RSS MiB", "KiB/connection", "ratio"]
-    heads += ["descriptors", "more than empty", "seconds", "remarks"]
-    lines = []
-    for row in found:
-        get = row.median.get
-        lines.append(
-            [
-                row.case,
-                row.server,
-                _number(get("connections"), 0),
-                _number(get("rss_mib")),
-                _number(get("kib_per_connection"), 2),
-                _number(row.ratio, 2),
-                _number(get("descriptors"), 0),
-                _number(get("descriptors_left"), 0),
-                _number(get("seconds")),
-                _status(row),
-            ]
-        )
-    return table(heads, lines)
+def growth(found: Sequence[Row]) -> dict[str, Ratio]:
+    """Return, by server, what a message costs beside the most idle rooms, against the fewest."""
+    result = {}
+    for server in dict.fromkeys(row.server for row in found):
+        steps = [r for r in found if (r.server, r.scenario) == (server, "rooms") and r.by_round]
+        each = ratio(steps[-1].by_round, steps[0].by_round) if len(steps) > 1 else None
+        if each is not None:
+            result[server] = each
+    return result
 
 
-def text(found: Sequence[Row]) -> str:
-    """Return a table for each scenario, and below them what limits their worth."""
+def summary(found: Sequence[Row], baseline: str) -> str:
+    """Return the ratios of all cases in one table, with their range over the rounds."""
     parts = []
+    servers = list(dict.fromkeys(row.server for row in found))
+    if len(servers) > 1:
+        parts.append(
+            f"Each server's cost divided by that of `{baseline}` in the same round: the median of"
+            " the rounds, and in brackets the least and the most. Less is better.\n\n"
+            + _ratios(found, servers)
+        )
+    if grown := growth(found):
+        cases = [row.case for row in found if row.scenario == "rooms" and row.by_round]
+        each = ", ".join(f"{server} {value}" for server, value in grown.items())
+        parts.append(f"`{cases[-1]}` divided by `{cases[0]}` of the same server: {each}.")
+    return "\n\n".join(["### ratios", *parts]) if parts else ""
+
+
+def text(found: Sequence[Row], baseline: str) -> str:
+    """Return the ratios, a table for each scenario, and below them what limits their worth."""
+    parts = [summary(found, baseline)]
     for scenario in dict.fromkeys(row.scenario for row in found):
         mine = [row for row in found if row.scenario == scenario]
-        build = _memory_table if scenario == "idle" else _cost_table
-        parts.append(f"## {scenario}\n\n{build(mine)}")
-    saturated = [f"{row.case} ({row.server})" for row in found if row.saturated]
+        parts.append(f"### {scenario}\n\n{_scenario(mine)}")
+    saturated = [
+        f"{row.case} ({row.server})"
+        for row in found
+        if row.saturated and "on_time_share" not in row.median
+    ]
     if saturated:
         parts.append(
             f"The load generator was at its limit in: {', '.join(saturated)}. Units per second and"
             " times are its own there, or partly so; the server's CPU time per unit is not."
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def to_json(
@@ -222,7 +306,7 @@ def to_json(
 ) -> dict[str, Any]:
     """Return the whole run: what it was, the table rows, and each round as it was measured."""
     return {
-        "format": FIRST_FORMAT,
+        "format": FORMAT,
         **about,
         "results": [
             {
@@ -234,8 +318,8 @@ def to_json(
                 "failures": row.failures,
                 "median": row.median,
                 "total": row.total,
-                "ratio": row.ratio,
-                "load_saturated": row.saturated,
+                "ratio": row.ratio and asdict(row.ratio),
+                "load_saturated_rounds": row.saturated,
                 "notes": row.notes,
             }
             for row in found

@@ -7,22 +7,19 @@ slows all of them, and each starts anew for each round of each scenario.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from bench.guard import Guard, environment
 from bench.load import Job
 from bench.measure import Measurement
 from bench.scenarios import SCENARIOS
 from bench.server import Server, ServerFailed, ServerSpec, on_cores
 from bench.settings import Settings
-
-_ROOT = Path(__file__).resolve().parent.parent
 
 OK = "ok"
 
@@ -66,6 +63,7 @@ class Runner:
         settings: Settings,
         placement: Placement,
         host: str,
+        guard: Guard,
         progress: Callable[[str], None],
     ) -> None:
         """Prepare; nothing is started yet."""
@@ -74,6 +72,7 @@ class Runner:
         self._settings = settings
         self._placement = placement
         self._host = host
+        self._guard = guard
         self._progress = progress
         self._absent: dict[str, str] = {}
 
@@ -98,7 +97,7 @@ class Runner:
             status = self._absent[spec.name]
         else:
             try:
-                with Server(spec, self._host, self._placement.server) as server:
+                with Server(spec, self._host, self._placement.server, self._guard) as server:
                     server.wait_listening()
                     status = self._load(server, scenario, found)
             except ServerFailed as error:
@@ -120,14 +119,13 @@ class Runner:
         job = Job(scenario, self._host, server.port, server.pid, self._settings)
         limit = deadline(scenario, self._settings)
         ending = "the load generator failed"
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
         with on_cores(self._placement.load):
-            process = subprocess.Popen(
+            process = self._guard.start(
                 [sys.executable, "-m", "bench.load"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONPATH": path},
+                env=environment(),
             )
         assert process.stdin is not None and process.stdout is not None
         late = threading.Event()
@@ -155,13 +153,8 @@ class Runner:
             pass
         finally:
             timer.cancel()
-            if process.poll() is None and not late.is_set():
-                # Reading ends before the process has: by a moment, or by an interrupt of ours.
-                try:
-                    process.wait(2)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-            process.wait()
+            # It has nothing more to say: the end of its output, or of this run.
+            self._guard.end(process)
             process.stdout.close()
         if late.is_set():
             ending = f"gave up after {limit:.0f} s"

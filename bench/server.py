@@ -10,11 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+from bench.guard import Guard
 
 LISTEN_TIMEOUT = 10.0
 """Seconds that a server has to accept its first connection."""
@@ -119,14 +121,15 @@ class Server:
     its cost.
     """
 
-    def __init__(self, spec: ServerSpec, host: str, cores: Iterable[int]) -> None:
+    def __init__(self, spec: ServerSpec, host: str, cores: Iterable[int], guard: Guard) -> None:
         """Start the command on `cores`; raise ServerFailed if there is no such command."""
+        self._guard = guard
         self.host = host
         self.port = free_port(host)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         try:
             with on_cores(cores):
-                self._process = subprocess.Popen(
+                self._process = guard.start(
                     [self._fill(word) for word in spec.argv],
                     env={**os.environ, **{k: self._fill(v) for k, v in spec.env.items()}},
                     stdin=subprocess.DEVNULL,
@@ -158,7 +161,8 @@ class Server:
                 return
             except OSError:
                 time.sleep(0.05)
-        raise ServerFailed(f"not listening within {LISTEN_TIMEOUT:g} s")
+        where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        raise ServerFailed(f"not listening on {where} within {LISTEN_TIMEOUT:g} s")
 
     def fate(self) -> str | None:
         """Return how the server died and its last words, None while it lives."""
@@ -177,21 +181,18 @@ class Server:
         return f"died ({ending}{': ' + text if text else ''})"
 
     def stop(self) -> None:
-        """Ask the server to end; after 5 s, end it and its descendants by force."""
+        """Ask the server to end; after 5 s, end it by force, and its descendants in any case."""
+        family: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            family = psutil.Process(self.pid).children(recursive=True)
         try:
-            family = [*psutil.Process(self.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            family = []
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        for process in family:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        self._output.close()
+            if self._process.poll() is None:
+                self._process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(STOP_TIMEOUT)
+        finally:
+            self._guard.end(self._process)
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._output.close()

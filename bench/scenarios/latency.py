@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import time
-from array import array
 
 from bench.client import Client, StepFailed
 from bench.frames import Template, number_in
-from bench.measure import Ledger, Measurement, Stream, percentile
+from bench.measure import ENOUGH, Ledger, Measurement, Punctuality, Stream, percentile
 from bench.scenarios.context import Context
 from bench.scenarios.relay import Members, closed_loop, make_members, offer_and_answer
 
 LOAD = 0.5
 """Share of the measured maximum that is offered."""
 
+STEPS = (1.0, 1.0, 0.7, 0.5, 0.35)
+"""Parts of that which are tried in turn until the load generator is on time.
+
+The first once more, since it may have been for what else runs on the machine.
+"""
+
+CATCH_UP = 1.0
+"""Seconds after the end of a window in which what is overdue is still sent."""
+
+
+class Times:
+    """What a window learns about each message, by when it was due: (seconds since start, ...)."""
+
+    __slots__ = ("lags", "latencies")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.lags: list[tuple[float, float]] = []
+        """How late it was sent, in seconds."""
+        self.latencies: list[tuple[float, float]] = []
+        """How long after it was sent it arrived, in seconds."""
+
 
 class Route:
     """Sends from one member to another, and counts the arrivals."""
 
-    __slots__ = ("client", "due", "latencies", "receiver", "stream", "template")
+    __slots__ = ("client", "receiver", "stream", "template", "times", "under_way")
 
     def __init__(
         self, ledger: Ledger, index: int, sender: Client, receiver: Client, template: Template
@@ -29,14 +50,15 @@ class Route:
         self.receiver = receiver
         self.stream = Stream(ledger, index)
         self.template = template
-        self.latencies = ledger.latencies
-        self.due: dict[int, float] = {}
+        self.times = Times()
+        self.under_way: dict[int, tuple[Times, float, float]] = {}
+        """By number: the window it belongs to, when it was due in that, and when it was sent."""
         receiver.receive = self.receive
 
-    def send(self, due: float) -> None:
-        """Send a message that should have left at `due`, from which its time counts."""
+    def send(self, due: float, now: float) -> None:
+        """Send a message that was due at `due`, in seconds since the start of the window."""
         number = self.stream.send()
-        self.due[number] = due
+        self.under_way[number] = (self.times, due, now)
         self.client.write(self.template.fill(number))
 
     def receive(self, data: bytes, start: int, end: int) -> None:
@@ -45,7 +67,8 @@ class Route:
         if number < 0:
             self.receiver.receive_other(data, start, end)
         elif self.stream.arrive(number):
-            self.latencies.append(time.perf_counter() - self.due.pop(number))
+            times, due, sent = self.under_way.pop(number)
+            times.latencies.append((due, time.perf_counter() - sent))
 
 
 class Pace:
@@ -55,39 +78,49 @@ class Pace:
     event loop have a resolution of a millisecond, in which a server handles dozens of messages.
     """
 
-    def __init__(self, routes: list[Route], rate: float) -> None:
-        """Prepare to send `rate` messages a second."""
+    def __init__(self, routes: list[Route]) -> None:
+        """Send over `routes`."""
         self._routes = routes
-        self._interval = 1 / rate
+        self._interval = 0.0
         self._turn = 0
+        self._start = 0.0
         self._due = 0.0
-        self._end = 0.0
+        self._seconds = 0.0
+        self._times = Times()
         self._done: asyncio.Event = asyncio.Event()
-        self.lags = array("d")
-        """How late each message left, in seconds."""
 
-    async def run(self, seconds: float) -> None:
-        """Send for so long."""
+    async def run(self, rate: float, seconds: float) -> Times:
+        """Send `rate` messages a second for so long; times of arrival are added even after it."""
+        self._interval = 1 / rate
+        self._seconds = seconds
+        self._due = 0.0
+        self._times = Times()
+        for route in self._routes:
+            route.times = self._times
         self._done.clear()
-        self._due = time.perf_counter()
-        self._end = self._due + seconds
+        self._start = time.perf_counter()
         self._tick()
         await self._done.wait()
+        return self._times
 
     def _tick(self) -> None:
-        now = time.perf_counter()
-        if now >= self._end:
-            self._done.set()
-            return
         # At most one round in one go, so that what arrives is looked at in between.
         for _ in self._routes:
-            if self._due > now:
+            now = time.perf_counter()
+            since = now - self._start
+            if self._due > since:
                 break
-            self.lags.append(now - self._due)
-            self._routes[self._turn].send(self._due)
+            self._times.lags.append((self._due, since - self._due))
+            self._routes[self._turn].send(self._due, now)
             self._turn = (self._turn + 1) % len(self._routes)
             self._due += self._interval
-        asyncio.get_running_loop().call_soon(self._tick)
+            if self._due >= self._seconds:
+                break
+        since = time.perf_counter() - self._start
+        if self._due < self._seconds and since < self._seconds + CATCH_UP:
+            asyncio.get_running_loop().call_soon(self._tick)
+        else:
+            self._done.set()
 
 
 def _routes(members: Members, ledger: Ledger, context: Context) -> list[Route]:
@@ -107,8 +140,8 @@ def _routes(members: Members, ledger: Ledger, context: Context) -> list[Route]:
 async def latency(context: Context) -> None:
     """The time of a relay at half of the throughput that the server reached just before.
 
-    Times count from when a message was due to leave, so that a server that holds up the load
-    generator cannot hide it.
+    Times count from when a message was sent: writing never waits for the server, so what a message
+    leaves too late is the load generator's own. Where it was late, nothing is timed.
     """
     settings = context.settings
     members = await make_members(context)
@@ -120,22 +153,41 @@ async def latency(context: Context) -> None:
     context.progress(f"flat out: {maximum:,.0f} messages/s")
 
     ledger = Ledger()
-    pace = Pace(_routes(members, ledger, context), LOAD * maximum)
+    pace = Pace(_routes(members, ledger, context))
     measurement = Measurement("latency")
-    await pace.run(settings.warmup)
-    del ledger.latencies[:], pace.lags[:]
+    rate = await _rate(pace, LOAD * maximum, settings.warmup)
+    if rate < LOAD * maximum:
+        measurement.notes.append("below half load: the load generator was late at half")
     before = ledger.arrived
     meter = context.meter()
-    await pace.run(settings.seconds)
+    times = await pace.run(rate, settings.seconds)
     measurement.units = ledger.arrived - before
     meter.close(measurement)
     await context.drain(ledger)
+
+    punctuality = Punctuality.of(times.lags, settings.seconds)
+    ledger.latencies.extend(punctuality.keep(times.latencies))
     measurement.count(ledger)
     measurement.extra = {
-        "offered_per_s": LOAD * maximum,
+        "offered_per_s": rate,
         "flat_out_per_s": maximum,
-        "lag_p99_ms": (percentile(pace.lags, 0.99) or 0.0) * 1e3,
+        "on_time_share": punctuality.share,
     }
+    lag = percentile(punctuality.keep(times.lags), 0.99)
+    if lag is not None:
+        measurement.extra["lag_p99_ms"] = lag * 1e3
     if flat_out.saturated:
         measurement.notes.append("half of the load generator's maximum, not the server's")
     context.finish(measurement)
+
+
+async def _rate(pace: Pace, wanted: float, seconds: float) -> float:
+    """Return `wanted`, or what the load generator can do of it.
+
+    If it is late at every step, that is not for the rate, and `wanted` is as good as any.
+    """
+    for step in STEPS:
+        times = await pace.run(wanted * step, seconds)
+        if Punctuality.of(times.lags, seconds).share >= ENOUGH:
+            return wanted * step
+    return wanted

@@ -1,11 +1,17 @@
 """What can be asked for on the command line, and what is refused."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from bench.__main__ import main
+from bench.__main__ import main, this_server
 from bench.load import Job, is_loopback
 from bench.server import distinct, parse_server
 from bench.settings import FULL, QUICK, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_server_is_a_command_with_a_port() -> None:
@@ -57,6 +63,13 @@ def test_load_goes_to_literal_loopback_addresses_only(host: str, expected: bool)
         (["--server", "./gosignaling"], "no {port}"),
         (["--rounds", "0"], "--rounds"),
         (["--mesh-members", "1"], "2 to 500"),
+        (["relay", "--json", "."], ". is a directory"),
+        (["--plot", "x.foo"], "does not end in .png"),
+        (["--seconds", "0"], "--seconds: '0' is no number of seconds above 0, 600 at most"),
+        (["--seconds", "nan"], "'nan' is no number of seconds"),
+        (["--rounds", "two"], "--rounds: 'two' is no whole number from 1 on"),
+        (["--idle-rooms", "0,,1"], "--idle-rooms: '0,,1' is no list of whole numbers"),
+        (["--baseline", "go"], "no server go; there are auto, tornado"),
     ],
 )
 def test_what_would_fail_later_is_refused_at_once(
@@ -66,6 +79,25 @@ def test_what_would_fail_later_is_refused_at_once(
         main(argv)
     assert caught.value.code == 2
     assert reason in capsys.readouterr().err
+
+
+def test_the_default_servers_listen_where_the_load_goes() -> None:
+    for spec in this_server():
+        assert spec.argv[-4:] == ("-addr", "{host}", "-port", "{port}")
+
+
+def test_without_psutil_one_line_says_what_to_do() -> None:
+    script = (
+        "import importlib.util, runpy\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name == 'psutil' else find(name)\n"
+        "runpy.run_module('bench', run_name='__main__')\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    assert process.stderr == "bench needs psutil: python -m pip install -r bench/requirements.txt\n"
 
 
 def test_help_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.frames import STREAM_SPAN
-from bench.measure import Ledger, Measurement, Stream, percentile
+from bench.measure import Ledger, Measurement, Punctuality, Stream, percentile
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,49 @@ def test_the_load_generator_is_saturated_beyond_ninety_percent(
     assert measurement.saturated is expected
 
 
-@pytest.mark.parametrize(("lag", "expected"), [(0.5, False), (1.5, True)])
-def test_a_paced_load_generator_is_saturated_when_it_lags(lag: float, expected: bool) -> None:
-    measurement = Measurement("case", wall_s=2.0, load_cpu_s=2.0, extra={"lag_p99_ms": lag})
-    assert measurement.saturated is expected
-    assert measurement.load_share is None
+def paced(on_time_share: float) -> Measurement:
+    return Measurement(
+        "case",
+        units=1,
+        wall_s=2.0,
+        load_cpu_s=2.0,
+        p50_ms=1.0,
+        p99_ms=2.0,
+        extra={"on_time_share": on_time_share},
+    )
+
+
+def test_a_paced_load_generator_is_busy_on_purpose() -> None:
+    assert paced(1.0).load_share is None
+
+
+def test_times_of_a_late_load_generator_are_left_out_and_the_cost_is_not() -> None:
+    assert not paced(0.5).saturated
+    assert paced(0.5).figures()["p99_ms"] == 2.0
+    assert paced(0.4).saturated
+    assert "p50_ms" not in paced(0.4).figures()
+    assert "p99_ms" not in paced(0.4).figures()
+    assert "cpu_us_per_unit" in paced(0.4).figures()
+
+
+def test_a_window_is_on_time_in_slices_of_a_tenth_of_a_second() -> None:
+    """What was sent late spoils the times of its slice, and of no other."""
+    lags = [(n / 1000, 0.0001) for n in range(300)]
+    lags[150:160] = [(due, 0.004) for due, _ in lags[150:160]]
+    punctuality = Punctuality.of(lags, 0.3)
+    assert punctuality.on_time == {0, 2}
+    assert punctuality.share == pytest.approx(2 / 3)
+    assert punctuality.keep([(0.05, 1.0), (0.12, 2.0), (0.25, 3.0)]) == [1.0, 3.0]
+
+
+def test_one_late_message_in_a_hundred_does_not_spoil_a_slice() -> None:
+    lags = [(n / 1000, 0.0) for n in range(99)]
+    assert Punctuality.of([*lags, (0.0995, 1.0)], 0.1).share == 1
+
+
+def test_a_slice_that_was_never_sent_is_late() -> None:
+    assert Punctuality.of([(0.05, 0.0)], 0.2).share == 0.5
+    assert Punctuality.of([], 0.2).share == 0
 
 
 def test_a_measurement_survives_json() -> None:

@@ -1,6 +1,7 @@
 """A whole run, small enough for a test: it says what it promises, whatever the figures are."""
 
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from bench.load import Job
 from bench.scenarios import SCENARIOS
+from bench.settings import QUICK
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = shlex.quote(sys.executable)
@@ -72,14 +75,17 @@ def test_this_server_loses_nothing(run: tuple[str, dict[str, Any]]) -> None:
 
 
 def test_cases_have_the_figures_of_their_kind(run: tuple[str, dict[str, Any]]) -> None:
-    cost = {"cpu_us_per_unit", "units_per_s", "p50_ms", "p99_ms", "load_cpu_us_per_unit"}
+    cost = {"cpu_us_per_unit", "units_per_s", "load_cpu_us_per_unit"}
+    times = {"p50_ms", "p99_ms"}
     for name, case in results(run, "this").items():
         if case["scenario"] == "idle":
             assert {"kib_per_connection", "rss_mib", "descriptors", "seconds"} <= set(
                 case["median"]
             )
         else:
-            assert cost <= set(case["median"]), name
+            # On a busy machine the paced load generator is late, and nothing is timed.
+            own = {"on_time_share", "offered_per_s"} if name == "latency" else times
+            assert cost | own <= set(case["median"]), name
             assert case["unit"] == ("connection" if name == "connect" else "message")
     left = results(run, "this")["idle/left"]["median"]
     assert left["descriptors_left"] == 0
@@ -92,6 +98,23 @@ def test_a_server_that_dies_is_reported_and_the_run_goes_on(
         assert case["failures"] == ["died (exit 3) before listening"]
         assert (case["rounds"], case["median"], case["ratio"]) == (0, {}, None)
     assert "died (exit 3) before listening" in run[0]
+
+
+def test_a_load_process_that_nobody_listens_to_ends_without_a_word() -> None:
+    job = Job("relay", "127.0.0.1", 1, os.getpid(), QUICK)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.load"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, complaint = process.communicate(json.dumps(job.to_json()) + "\n", timeout=30)
+    assert complaint == ""
 
 
 def test_the_report_says_on_what_and_of_what_but_not_where(
