@@ -17,6 +17,7 @@ from config.config import Config
 from handler.connections import Connections
 from handler.handler import Handler
 from manager.room import RoomManager
+from memory import release
 from repository.mem.room import RoomRepository
 from transport.listener import Listener
 
@@ -75,7 +76,7 @@ def _respond(status: int, text: str) -> Callable[[HTTPServerRequest], None]:
 
 async def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT, then closes every client with 1001. Raises ListenError."""
-    connections = Connections()
+    connections = Connections(crowd_gone=release)
     manager = RoomManager(RoomRepository())
     app = make_app(manager, config, connections)
     http_server = HTTPServer(

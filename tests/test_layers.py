@@ -9,12 +9,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = {
     "main": {"server", "config"},
-    "server": {"config", "handler", "manager", "repository.mem", "transport"},
+    "server": {"config", "handler", "manager", "memory", "repository.mem", "transport"},
     "config": set[str](),
     "handler": {"config", "manager", "model", "repository", "transport"},
     "transport": {"transport.frames"},
     "transport.frames": set[str](),
     "manager": {"model", "repository"},
+    "memory": set[str](),
     "model": set[str](),
     "repository": {"model"},
     "repository.mem": {"model", "repository"},
@@ -28,6 +29,7 @@ PACKAGES = {
     "transport": {"tornado"},
     "transport.frames": set[str](),
     "manager": set[str](),
+    "memory": set[str](),
     "model": {"epyxid", "msgspec"},
     "repository": set[str](),
     "repository.mem": set[str](),
