@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench clean
+.PHONY: run demo test lint bench clean
 
 run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 8080"
 	$(BIN)/python main.py $(ARGS)
+
+demo: .venv/run  ## start the server with the demo page; flags go into ARGS here too
+	$(BIN)/python main.py -demo $(ARGS)
 
 test: .venv/test  ## run the tests; pytest's arguments go into ARGS
 	$(BIN)/python -X dev -m pytest $(ARGS)

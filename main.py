@@ -37,6 +37,14 @@ class Flags(argparse.ArgumentParser):
         self.add_argument(
             "-port", "--port", type=_port, help=f"port to listen on (default {Config.port})"
         )
+        self.add_argument(
+            "-demo",
+            "--demo",
+            type=_bool,
+            nargs="?",
+            metavar="=BOOL",
+            help="serve the demo page too (default false)",
+        )
         self.add_argument("-h", "-help", "--help", action="help", help="show this and exit")
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
@@ -46,6 +54,20 @@ class Flags(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Says what is wrong on one line, then what is right, and exits with 2."""
         self.exit(2, f"{' '.join(message.splitlines())}\n{self.format_help()}")
+
+
+def _with_value(arg: str) -> str:
+    """A boolean flag's value is never the next word, as it would be to argparse."""
+    return f"{arg}=true" if arg in ("-demo", "--demo") else arg
+
+
+def _bool(text: str) -> bool:
+    """Reads what Go's `strconv.ParseBool` does."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
 def _port(text: str) -> int:
@@ -64,7 +86,7 @@ def run(argv: Sequence[str]) -> int:
 
     That is 0 after a signal, 1 when the address cannot be listened on, 2 for a bad flag or setting.
     """
-    flags: dict[str, Any] = vars(Flags().parse_args(argv))
+    flags: dict[str, Any] = vars(Flags().parse_args([_with_value(arg) for arg in argv]))
     try:
         environ = init_env()
         config = Config.from_environ(environ, **flags)

@@ -14,6 +14,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from config.config import Config
+from demo.routes import demo_routes
 from handler.connections import Connections
 from handler.handler import Handler
 from manager.room import RoomManager
@@ -46,6 +47,7 @@ def make_app(manager: RoomManager, config: Config, connections: Connections) -> 
             (r"/health", _respond(200, "OK")),
             (r"/connect", Handler, collaborators),
             (r"/ws", Handler, collaborators),
+            *(demo_routes(config.ice_servers) if config.demo else []),
             (r".*", _respond(404, "404 page not found\n")),
         ],
         websocket_max_message_size=config.max_message_size,
@@ -96,6 +98,8 @@ async def serve(config: Config) -> None:
     stop = _stop_on_signal()
     for listening in sockets:
         logger.info("listening on %s", _host_port(*listening.getsockname()[:2]))
+    if config.demo:
+        logger.info("demo: %s", _demo_url(*sockets[0].getsockname()[:2]))
 
     await stop.wait()
 
@@ -134,6 +138,12 @@ def _raise_file_limit() -> None:
 
 def _host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def _demo_url(host: str, port: int) -> str:
+    """By the name with which a browser gives a page from this machine camera and microphone."""
+    local = host in ("0.0.0.0", "::", "127.0.0.1", "::1")
+    return f"http://{_host_port('localhost' if local else host, port)}/"
 
 
 def _stop_on_signal() -> asyncio.Event:

@@ -4,13 +4,14 @@ One value, made once at start and handed to whoever needs it.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from dotenv import dotenv_values
-from msgspec import Meta
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Bytes = Annotated[
@@ -25,17 +26,53 @@ Seconds = Annotated[
 Transport = Literal["auto", "tornado"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
+# RFC 7064, section 3.1, and RFC 7065, section 3.1; lenient as to what a name may consist of.
+ICE_URL = re.compile(
+    r"(?:stuns?|(?P<turn>turns?))"
+    r":(?:[^\s:/?#@\[\]]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?(turn)(?:\?transport=(?:udp|tcp))?)"
+)
+
+# What has no variable.
+FLAGS_ONLY = ("addr", "demo")
+
 
 class ConfigError(Exception):
     """A setting has a value that it cannot have; the text is one line and names the setting."""
+
+
+class IceServer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A STUN or TURN server as browsers take it (RTCIceServer of the WebRTC specification).
+
+    Raises ValueError for a URL, or a lack of credentials, for which RTCPeerConnection would throw.
+    The text quotes nothing, and `repr` does not show the credentials.
+    """
+
+    urls: str | Annotated[tuple[str, ...], Meta(min_length=1)]
+    username: str | UnsetType = UNSET
+    credential: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        for url in [self.urls] if isinstance(self.urls, str) else self.urls:
+            match = ICE_URL.fullmatch(url)
+            if not match or not 0 < int(match["port"] or 3478) < 65536:
+                raise ValueError(
+                    "a URL is not HOST or HOST:PORT after stun:, stuns:, turn: or turns:"
+                )
+            if match["turn"] and not (self.username and self.credential):
+                raise ValueError("a turn: or turns: URL needs `username` and `credential`")
+
+    def __repr__(self) -> str:
+        return f"IceServer({self.urls!r})"
 
 
 @dataclass(frozen=True)
 class Config:
     """The settings.
 
-    `addr` comes from the flag alone; each of the others from the environment too, under its name in
-    capitals. Raises ConfigError when two do not go together.
+    `addr` and `demo` come from the flags alone; each of the others from the environment too, under
+    its name in capitals. Raises ConfigError when two do not go together.
     """
 
     addr: str = "0.0.0.0"
@@ -63,6 +100,10 @@ class Config:
     """What reads and writes frames: the project's own protocol where it can, or Tornado's."""
     log_level: LogLevel = "INFO"
     """The least important records that are logged."""
+    ice_servers: tuple[IceServer, ...] = (IceServer("stun:stun.l.google.com:19302"),)
+    """What the demo page connects its visitors with; every visitor is given it."""
+    demo: bool = False
+    """Whether to serve the demo page too."""
 
     def __post_init__(self) -> None:
         if self.ping_timeout > self.ping_interval:
@@ -84,7 +125,7 @@ class Config:
         for field in fields(cls):
             variable = field.name.upper()
             text = environ.get(variable, "")
-            if text and field.name != "addr":
+            if text and field.name not in FLAGS_ONLY:
                 try:
                     settings[field.name] = read_setting(text, types[field.name])
                 except ValueError as error:
@@ -102,6 +143,13 @@ def read_setting(text: str, type_: Any) -> Any:
             if text.lower() == choice.lower():
                 return choice
         raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+    if get_origin(type_) is tuple:
+        try:
+            return msgspec.json.decode(text, type=type_)
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            # Without the text, which may have credentials.
+            reason = " ".join(str(error).split())
+            raise ValueError(f"... is not a list of ICE servers in JSON: {reason}") from None
     try:
         return msgspec.convert(text, type_, strict=False)
     except msgspec.ValidationError:

@@ -30,6 +30,7 @@ CONFIG_VARIABLES = {
     "SHUTDOWN_TIMEOUT",
     "TRANSPORT",
     "LOG_LEVEL",
+    "ICE_SERVERS",
 }
 
 LISTENING = re.compile(r"listening on (?P<host>\S+):(?P<port>\d+)")
@@ -97,6 +98,11 @@ class ServerProcess:
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """End it as a crash would: `server_process` then wants `exit_code=-9`."""
+        self._process.kill()
+        self._process.wait()
+
     def wait(self, timeout: float = 5) -> int:
         """Wait for the process to end and return its exit code; `lines` is complete then."""
         code = self._process.wait(timeout)
@@ -116,12 +122,12 @@ class ServerProcess:
 
 @contextmanager
 def server_process(
-    *flags: str, env: Mapping[str, str] = NO_VARIABLES, cwd: Path = TESTS
+    *flags: str, env: Mapping[str, str] = NO_VARIABLES, cwd: Path = TESTS, exit_code: int = 0
 ) -> Iterator[ServerProcess]:
     """Run a server on a free port of 127.0.0.1, unless `flags` say otherwise; end it on leaving.
 
     It is a failure when the server has not ended five seconds after SIGTERM and is killed, when it
-    ends with another exit code than 0, and when it has written a traceback.
+    ends with another exit code than this, and when it has written a traceback.
     """
     with subprocess.Popen(
         [sys.executable, str(MAIN), "-addr", "127.0.0.1", "-port", "0", *flags],
@@ -142,7 +148,7 @@ def server_process(
             code = server.wait()
         finally:
             process.kill()
-    healthy = code == 0 and not any("Traceback" in line for line in server.lines)
+    healthy = code == exit_code and not any("Traceback" in line for line in server.lines)
     assert healthy, "\n".join([*server.lines, f"exit code {code}"])
 
 

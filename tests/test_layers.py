@@ -9,8 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = {
     "main": {"server", "config"},
-    "server": {"config", "handler", "manager", "memory", "repository.mem", "transport"},
+    "server": {"config", "demo", "handler", "manager", "memory", "repository.mem", "transport"},
     "config": set[str](),
+    "demo": {"config"},
     "handler": {"config", "manager", "model", "repository", "transport"},
     "transport": {"transport.frames"},
     "transport.frames": set[str](),
@@ -25,6 +26,7 @@ PACKAGES = {
     "main": {"uvloop"},
     "server": {"tornado"},
     "config": {"dotenv", "msgspec"},
+    "demo": {"msgspec", "tornado"},
     "handler": {"msgspec", "tornado"},
     "transport": {"tornado"},
     "transport.frames": set[str](),

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -170,6 +171,12 @@ def test_default_address() -> None:
         ("-port=70000", "-port"),
         ("-port -1", "-port"),
         ("-addr", "-addr"),
+        ("-demo=", "-demo"),
+        ("-demo=yes", "-demo"),
+        ("--demo=tRUE", "--demo"),
+        ("-demo true", "true"),
+        ("-addr -demo", "-addr"),
+        ("-port -demo", "-port"),
         ("extra", "extra"),
         ("-port 5000 extra", "extra"),
     ],
@@ -182,6 +189,45 @@ def test_bad_flag(args: str, named: str) -> None:
     assert re.search(rf"(?<![\w-]){named}(?!\w)", first)
     assert not USAGE.match(first)
     assert any(USAGE.match(line) for line in rest)
+
+
+@pytest.mark.parametrize(
+    ("flags", "served"),
+    [
+        ("", False),
+        *((f"-demo={text}", True) for text in ("1", "t", "T", "true", "TRUE", "True")),
+        *((f"--demo={text}", False) for text in ("0", "f", "F", "false", "FALSE", "False")),
+        ("-demo", True),
+        ("--demo", True),
+        ("-demo -demo=false", False),
+        ("-demo=0 --demo", True),
+    ],
+)
+def test_demo_flag(flags: str, served: bool) -> None:
+    """`-demo` alone is true; after an equals sign it takes what Go reads as a boolean.
+
+    When the demo is served, the log says where, right after "listening".
+    """
+    with server_process(*flags.split()) as server:
+        pass
+    told = [line for line in server.lines if "demo" in line]
+    if served:
+        assert [line.partition(" INFO ")[2] for line in server.lines[1:3]] == [
+            f"listening on 127.0.0.1:{server.port}",
+            f"demo: http://localhost:{server.port}/",
+        ]
+    assert len(told) == served
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+@pytest.mark.parametrize(
+    ("addr", "host"),
+    [("0.0.0.0", "localhost"), ("", "localhost"), ("localhost", "localhost"), ("127.1.2.3",) * 2],
+)
+def test_demo_address(addr: str, host: str) -> None:
+    """The demo's URL has the address only when it cannot be reached as `localhost`."""
+    with server_process("-addr", addr, "-demo") as server:
+        server.wait_for_line(rf" demo: http://{re.escape(host)}:{server.port}/$")
 
 
 @pytest.mark.parametrize("flag", ["-h", "-help", "--help"])
@@ -279,6 +325,7 @@ def test_only_the_working_directory_has_an_env_file(tmp_path: Path) -> None:
         "PING_TIMEOUT=31",
         "SHUTDOWN_TIMEOUT=-3",
         "LOG_LEVEL=LOUD",
+        "ICE_SERVERS=stun:stun.example",
     ],
 )
 def test_bad_setting(setting: str) -> None:

@@ -1,0 +1,127 @@
+"""Serves the demo page, the SDK that it is built on and the ICE servers that it is to use."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tornado.routing import URLSpec
+from tornado.web import RequestHandler, StaticFileHandler
+
+from config.config import IceServer
+
+DEMO = Path(__file__).parent
+SDK = DEMO.parent / "sdk"
+
+# What is served, and as what. Python's `mimetypes` would say what the system thinks: of `.js` some
+# have strange ideas, and of `.ts` all, so that it is plain text here.
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/vnd.microsoft.icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml; charset=utf-8",
+    ".ts": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+}
+
+# A file that stands in the directory itself, and is not hidden.
+NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "media-src 'self' blob:",
+            "manifest-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self)",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # A cached copy is used only after asking whether it still is what stands here.
+    "Cache-Control": "no-cache",
+}
+
+
+def demo_routes(ice_servers: Sequence[IceServer]) -> list[URLSpec]:
+    """The page at `/`, with its files beside it, `/config.json`, and the SDK under `/sdk/`.
+
+    What else is in the two directories, and below them, has no route.
+    """
+    return [
+        URLSpec(r"/config\.json", ConfigHandler, {"ice_servers": ice_servers}),
+        URLSpec(
+            rf"/((?:{NAME}\.(?:css|html|ico|js|png|svg|webmanifest))?)",
+            PageHandler,
+            {"path": str(DEMO)},
+        ),
+        URLSpec(rf"/sdk/({NAME}\.(?:js|d\.ts))", SdkHandler, {"path": str(SDK)}),
+    ]
+
+
+class DemoHandler(RequestHandler):
+    """What all responses have in common, refusals too: the headers, and errors in plain text."""
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", "GET, HEAD")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{status_code} {HTTPStatus(status_code).phrase}\n")
+
+
+class ConfigHandler(DemoHandler):
+    """What the page gives to `RTCPeerConnection`."""
+
+    def initialize(self, ice_servers: Sequence[IceServer]) -> None:
+        self.ice_servers = ice_servers
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.write(msgspec.json.encode({"iceServers": self.ice_servers}))
+
+    head = get
+
+
+class PageHandler(DemoHandler, StaticFileHandler):
+    """The page and its files."""
+
+    def parse_url_path(self, url_path: str) -> str:
+        return url_path or "index.html"
+
+    def compute_etag(self) -> str | None:
+        """Of the file as it is now; Tornado's is of the file as it was when first asked for."""
+        return f'"{self.get_content_version(self.absolute_path)}"' if self.absolute_path else None
+
+    def get_content_type(self) -> str:
+        return CONTENT_TYPES[Path(self.path).suffix]
+
+    def get_cache_time(self, *_: object) -> int:
+        """None, even for a URL that ends in `?v=`."""
+        return 0
+
+
+class SdkHandler(PageHandler):
+    """The SDK, for pages from elsewhere too."""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Access-Control-Allow-Origin", "*")
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
