@@ -1,0 +1,153 @@
+/** The call: puts its parts together, and takes them apart again. */
+
+import { Banner } from "./banner.js";
+import { Chat } from "./chat.js";
+import { deviceButton } from "./devices.js";
+import { byId } from "./dom.js";
+import { Grid } from "./grid.js";
+import { invitation } from "./invitation.js";
+import { Members } from "./members.js";
+import { problem, serverProblem } from "./problems.js";
+import { linkTo, roomInAddress, setRoomInAddress } from "./rooms.js";
+import { Screen } from "./screen.js";
+import { copyLink } from "./share.js";
+import { shortcuts } from "./shortcuts.js";
+import { Sound } from "./sound.js";
+import { hush, say } from "./status.js";
+import { Tile } from "./tile.js";
+
+/**
+ * Shows the call until the user leaves it or goes to another room.
+ *
+ * @param {import("./sdk/signaling.js").SignalingClient} client Has joined the room.
+ * @param {import("./devices.js").Devices} devices
+ * @param {string} room
+ * @returns {Promise<void>} Settles when it is over; the client is closed then.
+ */
+export function call(client, devices, room) {
+  return new Promise((left) => new Call(client, devices, room, left).open());
+}
+
+class Call {
+  #element = byId("call");
+  #heading = this.#element.querySelector("h1");
+  #over = new AbortController();
+  #grid = new Grid(byId("grid"), this.#over.signal);
+  #banner = new Banner(byId("banner"), this.#over.signal);
+  #own = new Tile("me");
+  #client;
+  #devices;
+  #room;
+  #left;
+  #members;
+  #chat;
+  #invitation;
+  #wasReconnecting = false;
+
+  constructor(client, devices, room, left) {
+    this.#client = client;
+    this.#devices = devices;
+    this.#room = room;
+    this.#left = left;
+    this.#invitation = invitation(room);
+  }
+
+  open() {
+    const { signal } = this.#over;
+    const client = this.#client;
+    const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
+
+    setRoomInAddress(this.#room);
+    this.#heading.textContent = this.#room;
+    this.#element.hidden = false;
+    this.#grid.add(this.#own.element);
+    this.#showOwn();
+
+    deviceButton(byId("microphone"), "audio", this.#devices, signal);
+    deviceButton(byId("camera"), "video", this.#devices, signal);
+    new Screen({ button: byId("screen"), client, grid: this.#grid, signal });
+    shortcuts(this.#element, signal);
+    on(this.#devices, "change", () => this.#showOwn());
+    on(byId("copy"), "click", () => copyLink(linkTo(this.#room)));
+    on(byId("leave"), "click", () => this.#close());
+    on(window, "hashchange", () => roomInAddress() !== this.#room && this.#close());
+    on(client, "state", ({ detail }) => this.#showState(detail.state));
+    on(client, "error", ({ detail }) => this.#showError(detail));
+
+    this.#members = new Members({
+      client,
+      grid: this.#grid,
+      before: this.#own.element,
+      sound: new Sound(byId("hear"), signal),
+      signal,
+      changed: () => this.#membersChanged(),
+    });
+    this.#chat = new Chat({ client, nameOf: (id) => this.#members.nameOf(id), signal });
+    on(this.#chat, "unread", () => this.#showTitle());
+    this.#membersChanged();
+    this.#showTitle();
+    this.#heading.focus();
+  }
+
+  #close() {
+    // First, for closing the client makes everybody leave, which is nothing to tell the user.
+    this.#over.abort();
+    this.#client.close();
+    this.#own.video.srcObject = null;
+    hush();
+    this.#element.hidden = true;
+    this.#left();
+  }
+
+  #showOwn() {
+    const name = byId("name").value.trim();
+    this.#own.update({
+      name: name ? `${name} (you)` : "You",
+      initialsOf: name,
+      state: "connected",
+      stream: this.#client.stream,
+      audio: this.#devices.state("audio"),
+      video: this.#devices.state("video"),
+    });
+  }
+
+  #membersChanged() {
+    // Also called while the members that are there already are being added.
+    const count = this.#members?.count ?? 0;
+    const alone = count === 0;
+    if (alone !== this.#invitation.isConnected) {
+      if (alone) this.#grid.add(this.#invitation);
+      else this.#grid.remove(this.#invitation);
+    }
+    const people = alone ? "Only you" : `${count + 1} people`;
+    this.#element.querySelector(".call-count").textContent = people;
+    const names = this.#members?.unconnected ?? [];
+    this.#banner.set("unconnected", names.length ? problem("unconnected", { names }) : null);
+  }
+
+  #showState(state) {
+    const reconnecting = state === "reconnecting";
+    this.#banner.set("server", reconnecting ? problem("reconnecting") : null);
+    if (this.#wasReconnecting && state === "joined") say("The server is there again");
+    this.#wasReconnecting = reconnecting;
+  }
+
+  #showError({ source, error, clientId }) {
+    const text = {
+      server: () => serverProblem(error.message),
+      media: () => error.message,
+      peer: () =>
+        problem("negotiation", {
+          name: this.#members.nameOf(clientId),
+          message: error.message,
+        }).text,
+    }[source]?.();
+    if (text) say(text);
+    console.warn(source, error);
+  }
+
+  #showTitle() {
+    const unread = this.#chat.unread ? `(${this.#chat.unread}) ` : "";
+    document.title = `${unread}${this.#room} · pysignaling`;
+  }
+}

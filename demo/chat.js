@@ -1,0 +1,144 @@
+import { byId, fromTemplate } from "./dom.js";
+import { say } from "./status.js";
+
+/** Older messages are forgotten, so that a long call does not fill the memory. */
+const MOST_MESSAGES = 500;
+/** In code units, as `maxlength` counts; of what members send no more is shown either. */
+const LONGEST = 4000;
+
+const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+
+/**
+ * The text chat: messages go to those who are there, over the data channels, as `{ chat: text }`.
+ *
+ * Has an `unread` event when `unread` has changed.
+ */
+export class Chat extends EventTarget {
+  #panel = byId("chat");
+  #log = byId("chat-log");
+  #input = byId("chat-input");
+  #toggle = byId("chat-toggle");
+  #badge = this.#toggle.querySelector(".badge");
+  #client;
+  #nameOf;
+  #unread = 0;
+
+  /** @param {{ nameOf: (clientId: string) => string }} options Among others. */
+  constructor({ client, nameOf, signal }) {
+    super();
+    this.#client = client;
+    this.#nameOf = nameOf;
+    const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
+    on(client, "message", ({ detail }) => this.#receive(detail));
+    on(this.#toggle, "click", () => this.#open(this.#panel.hidden));
+    on(byId("chat-close"), "click", () => this.#closeFromWithin());
+    on(this.#panel, "keydown", (event) => this.#onKey(event));
+    on(this.#panel.querySelector("form"), "submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    on(document, "visibilitychange", () => this.#seen());
+    signal.addEventListener("abort", () => this.#clear());
+  }
+
+  get unread() {
+    return this.#unread;
+  }
+
+  get #isSeen() {
+    return !this.#panel.hidden && !document.hidden;
+  }
+
+  #open(open) {
+    this.#panel.hidden = !open;
+    this.#toggle.setAttribute("aria-expanded", String(open));
+    this.#seen();
+    if (!open) return;
+    this.#log.scrollTop = this.#log.scrollHeight;
+    this.#input.focus();
+  }
+
+  #closeFromWithin() {
+    this.#open(false);
+    this.#toggle.focus();
+  }
+
+  #onKey(event) {
+    if (event.isComposing) return; // Enter and Escape are the input method's.
+    if (event.key === "Escape") {
+      event.preventDefault();
+      this.#closeFromWithin();
+    } else if (event.key === "Enter" && !event.shiftKey && event.target === this.#input) {
+      event.preventDefault();
+      this.#send();
+    }
+  }
+
+  #send() {
+    const text = this.#input.value.trim();
+    if (!text) return;
+    const sent = this.#client.send({ chat: text });
+    const others = this.#client.members.size;
+    this.#add("me", "You", text, delivery(sent, others));
+    this.#input.value = "";
+    this.#input.focus();
+  }
+
+  #receive({ clientId, data }) {
+    const text = data?.chat;
+    if (typeof text !== "string" || !text.trim()) return;
+    const name = this.#nameOf(clientId);
+    this.#add(clientId, name, text.slice(0, LONGEST), "");
+    if (this.#isSeen) return;
+    this.#setUnread(this.#unread + 1);
+    if (this.#panel.hidden) say(`${name}: ${excerpt(text)}`);
+  }
+
+  #add(clientId, name, text, note) {
+    const message = fromTemplate("message");
+    const now = new Date();
+    message.dataset.clientId = clientId;
+    message.querySelector("b").textContent = name;
+    message.querySelector("time").textContent = TIME.format(now);
+    message.querySelector("time").dateTime = now.toISOString();
+    message.querySelector(".message-text").textContent = text;
+    message.querySelector(".message-note").textContent = note;
+    message.querySelector(".message-note").hidden = !note;
+    this.#log.append(message);
+    if (this.#log.childElementCount > MOST_MESSAGES) this.#log.firstElementChild.remove();
+    this.#log.scrollTop = this.#log.scrollHeight;
+  }
+
+  #seen() {
+    if (this.#isSeen) this.#setUnread(0);
+  }
+
+  #setUnread(count) {
+    this.#unread = count;
+    this.#badge.hidden = !count;
+    this.#badge.textContent = count > 99 ? "99+" : String(count);
+    // After "Chat", of which it is a part.
+    this.#badge.setAttribute("aria-label", `${count} unread`);
+    this.dispatchEvent(new Event("unread"));
+  }
+
+  #clear() {
+    this.#log.replaceChildren();
+    this.#input.value = "";
+    this.#panel.hidden = true;
+    this.#toggle.setAttribute("aria-expanded", "false");
+    this.#badge.hidden = true;
+  }
+}
+
+/** What to say of a message that has not reached everybody. */
+function delivery(sent, others) {
+  if (!others) return "Nobody is here to read it.";
+  if (!sent) return "It reached nobody: no one is connected to read it.";
+  return sent < others ? `It reached ${sent} of ${others}.` : "";
+}
+
+function excerpt(text) {
+  const characters = [...text.trim()];
+  return characters.length > 80 ? `${characters.slice(0, 79).join("")}…` : characters.join("");
+}

@@ -1,0 +1,108 @@
+/** Where the tiles go: arithmetic on sizes, without any element. Lengths are CSS pixels. */
+
+/**
+ * @typedef {{ x: number, y: number, width: number, height: number }} Area
+ */
+
+const WIDEST = 16 / 9;
+const NARROWEST = 4 / 3;
+/** Displays are of this shape or close to it; the rest of the tile stays black. */
+const NARROWEST_SCREEN = 16 / 10;
+/** In an area that is taller than wide: phones film upright, and a face fits into that. */
+const NARROWEST_UPRIGHT = 3 / 4;
+
+/** What part of the area the screens may take at most. */
+const SHARES = [0.6, 0.65, 0.7, 0.75, 0.8];
+
+/**
+ * Fills an area with faces, and with screens if there are any: these get the larger part, the faces
+ * stand beside or below them, whichever leaves less of the area empty.
+ *
+ * @param {number} faces How many; at least one.
+ * @param {number} screens How many.
+ * @returns {{ faces: Area[], screens: Area[] }} All within the area, at full pixels.
+ */
+export function arrange(width, height, faces, screens, gap) {
+  const narrowest = height > width ? NARROWEST_UPRIGHT : NARROWEST;
+  const whole = { x: 0, y: 0, width, height };
+  if (!screens) return { faces: place(whole, faces, gap, narrowest), screens: [] };
+  let best = null;
+  for (const share of SHARES) {
+    for (const split of [beside, below]) {
+      const [forScreens, forFaces] = split(width, height, share, screens, gap);
+      const candidate = {
+        screens: place(forScreens, screens, gap, NARROWEST_SCREEN),
+        faces: place(forFaces, faces, gap, narrowest),
+      };
+      const used = covered(candidate.screens) + covered(candidate.faces);
+      if (!best || used > best.used) best = { ...candidate, used };
+    }
+  }
+  return { faces: best.faces, screens: best.screens };
+}
+
+/** The largest equal tiles that are not too wide nor too narrow, in rows, the last one centred. */
+function place({ x, y, width, height }, count, gap, narrowest) {
+  let best = { width: 0, height: 0, columns: 1 };
+  for (let columns = 1; columns <= count; columns++) {
+    const rows = Math.ceil(count / columns);
+    const size = shape(
+      (width - gap * (columns - 1)) / columns,
+      (height - gap * (rows - 1)) / rows,
+      narrowest,
+    );
+    if (size.width * size.height > best.width * best.height) best = { ...size, columns };
+  }
+  const tile = { width: Math.floor(best.width), height: Math.floor(best.height) };
+  const rows = Math.ceil(count / best.columns);
+  const top = y + (height - extent(rows, tile.height, gap)) / 2;
+  return Array.from({ length: count }, (_, index) => {
+    const row = Math.floor(index / best.columns);
+    const inRow = Math.min(best.columns, count - row * best.columns);
+    const left = x + (width - extent(inRow, tile.width, gap)) / 2;
+    return {
+      x: Math.round(left + (index % best.columns) * (tile.width + gap)),
+      y: Math.round(top + row * (tile.height + gap)),
+      ...tile,
+    };
+  });
+}
+
+/** The largest size within a cell that is neither too wide nor too narrow. */
+function shape(width, height, narrowest) {
+  if (width <= 0 || height <= 0) return { width: 0, height: 0 };
+  return {
+    width: Math.min(width, height * WIDEST),
+    height: Math.min(height, width / narrowest),
+  };
+}
+
+// Both leave to the faces what the screens have no use for.
+
+function beside(width, height, share, screens, gap) {
+  const most = { x: 0, y: 0, width: (width - gap) * share, height };
+  const used = place(most, screens, gap, NARROWEST_SCREEN);
+  const first = Math.max(...used.map((area) => area.x + area.width)) - used[0].x;
+  return [
+    { ...most, width: first },
+    { x: first + gap, y: 0, width: width - gap - first, height },
+  ];
+}
+
+function below(width, height, share, screens, gap) {
+  const most = { x: 0, y: 0, width, height: (height - gap) * share };
+  const used = place(most, screens, gap, NARROWEST_SCREEN);
+  const first = Math.max(...used.map((area) => area.y + area.height)) - used[0].y;
+  return [
+    { ...most, height: first },
+    { x: 0, y: first + gap, width, height: height - gap - first },
+  ];
+}
+
+function extent(count, length, gap) {
+  return count * length + (count - 1) * gap;
+}
+
+function covered(areas) {
+  return areas.reduce((sum, { width, height }) => sum + width * height, 0);
+}

@@ -1,0 +1,148 @@
+import { MAX_NAME } from "./settings.js";
+import { say } from "./status.js";
+import { Tile } from "./tile.js";
+
+/** For a newcomer to say its name before it is announced without one, in milliseconds. */
+const NAMING = 1000;
+
+/**
+ * The other members of the room, each with a tile, and one more for the screen that it shares.
+ *
+ * Every event leads to the same step, which makes a member's tiles what the client says of it; so
+ * it does not matter in which order streams and words about them come.
+ */
+export class Members {
+  #client;
+  #grid;
+  #before;
+  #sound;
+  #signal;
+  #changed;
+  /** @type {Map<string, { number: number, announced: boolean, name: string, face: Tile,
+   *   screen: Tile | null }>} */
+  #members = new Map();
+  #numbers = 0;
+
+  /**
+   * @param {Element} before The tile that those of the members stand before.
+   * @param {() => void} changed Called when somebody came, went or is connected otherwise.
+   */
+  constructor({ client, grid, before, sound, signal, changed }) {
+    this.#client = client;
+    this.#grid = grid;
+    this.#before = before;
+    this.#sound = sound;
+    this.#signal = signal;
+    this.#changed = changed;
+    for (const type of ["join", "track", "trackend", "peer"]) {
+      client.addEventListener(type, ({ detail }) => this.#update(detail.clientId), { signal });
+    }
+    client.addEventListener("leave", ({ detail }) => this.#remove(detail.clientId), { signal });
+    for (const clientId of client.members.keys()) this.#update(clientId);
+  }
+
+  get count() {
+    return this.#members.size;
+  }
+
+  /** The names of those to whom no way was found. */
+  get unconnected() {
+    return [...this.#client.members]
+      .filter(([, { state }]) => state === "failed")
+      .map(([clientId]) => this.nameOf(clientId));
+  }
+
+  nameOf(clientId) {
+    return this.#members.get(clientId)?.name ?? "Somebody";
+  }
+
+  #update(clientId) {
+    const known = this.#client.members.get(clientId);
+    if (!known) return;
+    const { state, info, streams } = known;
+    const member = this.#members.get(clientId) ?? this.#add(clientId);
+    const ownName = [...(info?.name.trim() ?? "")].slice(0, MAX_NAME).join("");
+    member.name = ownName || `Guest ${member.number}`;
+    if (state === "connected") this.#announceLater(clientId, member);
+
+    const screen = streams.find(({ id }) => id === info?.screen) ?? null;
+    const face = streams.find((stream) => stream !== screen && stream.getTracks().length) ?? null;
+    this.#show(member.face, {
+      name: member.name,
+      initialsOf: ownName,
+      state,
+      stream: face,
+      audio: device(info?.audio, face?.getAudioTracks()),
+      video: device(info?.video, face?.getVideoTracks()),
+    });
+    this.#showScreen(clientId, member, state, screen);
+    this.#changed();
+  }
+
+  #add(clientId) {
+    const face = new Tile(clientId);
+    const member = { number: ++this.#numbers, announced: false, name: "", face, screen: null };
+    this.#members.set(clientId, member);
+    this.#grid.add(face.element, this.#before);
+    return member;
+  }
+
+  #showScreen(clientId, member, state, stream) {
+    if (stream && !member.screen) {
+      member.screen = new Tile(clientId, true);
+      this.#grid.add(member.screen.element);
+      say(`${member.name} shares a screen`);
+    }
+    if (stream) {
+      this.#show(member.screen, {
+        name: `${member.name}’s screen`,
+        initialsOf: "",
+        state,
+        stream,
+        audio: "on",
+        video: "on",
+      });
+    } else if (member.screen) {
+      this.#drop(member.screen);
+      member.screen = null;
+    }
+  }
+
+  #show(tile, content) {
+    if (tile.update(content)) this.#sound.play(tile.video);
+  }
+
+  #drop(tile) {
+    this.#sound.forget(tile.video);
+    tile.video.srcObject = null;
+    this.#grid.remove(tile.element);
+  }
+
+  #remove(clientId) {
+    const member = this.#members.get(clientId);
+    if (!member) return;
+    this.#members.delete(clientId);
+    this.#drop(member.face);
+    if (member.screen) this.#drop(member.screen);
+    say(`${member.name} has left`);
+    this.#changed();
+  }
+
+  #announceLater(clientId, member) {
+    if (member.announced) return;
+    member.announced = true;
+    setTimeout(() => {
+      const here = this.#members.get(clientId) === member && !this.#signal.aborted;
+      if (here) say(`${member.name} is here`);
+    }, NAMING);
+  }
+}
+
+/**
+ * What is known of a member's microphone or camera. One that says nothing of it runs another
+ * program: all that can be seen is whether it sends a track.
+ */
+function device(said, tracks = []) {
+  if (said === undefined) return tracks.length ? "on" : "none";
+  return said === null ? "none" : said ? "on" : "off";
+}

@@ -1,0 +1,110 @@
+/** What can go wrong, in words: from a cause to what has happened and what one can do about it. */
+
+/**
+ * @typedef {object} Problem
+ * @property {string} text What is wrong, in a sentence.
+ * @property {string} remedy What to do about it; "" if nothing helps.
+ */
+
+const WITHOUT = "You can also join without: you will see and hear the others.";
+
+/** Of camera and microphone; `what` is one of them or both, `message` the browser's own. */
+const MEDIA = {
+  insecure: () => ({
+    text: "Browsers give camera and microphone only to pages from https or localhost, and this " +
+      "one came over http from another machine.",
+    remedy: `Open it over https, or on that machine as localhost. ${WITHOUT}`,
+  }),
+  NotAllowedError: ({ what }) => ({
+    text: `This page may not use your ${what}.`,
+    remedy: "Choose the icon beside the address, allow it there, and try again. If it is allowed " +
+      `there, the settings of your system may forbid it to the browser. ${WITHOUT}`,
+  }),
+  NotReadableError: ({ what }) => ({
+    text: `Your ${what} cannot be read: another program may be using it.`,
+    remedy: `Close the other program and try again. ${WITHOUT}`,
+  }),
+  NotFoundError: ({ what }) => ({
+    text: `There is no ${what}.`,
+    remedy: `Plug one in and try again. ${WITHOUT}`,
+  }),
+  other: ({ what, message }) => ({
+    text: `Your ${what} cannot be used: ${message}`,
+    remedy: WITHOUT,
+  }),
+};
+
+/** Of several causes the first is told: what a click can mend before what takes a purchase. */
+const MEDIA_ORDER = ["NotAllowedError", "NotReadableError", "NotFoundError"];
+
+const OTHERS = {
+  noWebRtc: () => ({
+    text: "This browser cannot make calls: it has no WebRTC, or it is switched off.",
+    remedy: "Use a current Firefox, Chrome, Edge or Safari.",
+  }),
+  unreachable: () => ({
+    text: "The server does not answer.",
+    remedy: "See whether you are online and the server is running, then join again.",
+  }),
+  reconnecting: () => ({
+    text: "The server does not answer. Reconnecting…",
+    remedy: "Those you are connected to stay; nobody new can come in meanwhile.",
+  }),
+  unconnected: ({ names }) => ({
+    text: `No direct connection to ${list(names)} was possible.`,
+    remedy: "If this persists, one of you is behind a network which needs a TURN server: see the " +
+      "server’s ICE_SERVERS setting.",
+  }),
+  negotiation: ({ name, message }) => ({
+    text: `The connection to ${name} could not be agreed on: ${message}`,
+    remedy: "",
+  }),
+  screen: ({ message }) => ({ text: `The screen cannot be shared: ${message}`, remedy: "" }),
+};
+
+/** The server's own errors. Null: a member left before it got what was sent to it, as happens. */
+const SERVER = {
+  "invalid payload": "The server does not accept this. Is the room’s name too long?",
+  "failed to join room": "The server could not let you in. Leave, and try again.",
+  "failed to transfer offer": null,
+  "failed to transfer answer": null,
+  "failed to transfer ice candidate": null,
+};
+
+/**
+ * @param {keyof typeof OTHERS} cause
+ * @returns {Problem}
+ */
+export function problem(cause, details = {}) {
+  return OTHERS[cause](details);
+}
+
+/**
+ * @param {MediaStream} stream What could be had.
+ * @param {Error[]} errors What happened on the way.
+ * @returns {Problem | null} Null if nothing is missing.
+ */
+export function mediaProblem(stream, errors) {
+  const missing = [
+    stream.getVideoTracks().length ? [] : "camera",
+    stream.getAudioTracks().length ? [] : "microphone",
+  ].flat();
+  if (!missing.length) return null;
+  if (!isSecureContext) return MEDIA.insecure();
+  const names = errors.map(({ name }) => name);
+  const cause = MEDIA_ORDER.find((name) => names.includes(name)) ?? "other";
+  const join = cause === "NotFoundError" ? " or " : " and ";
+  return MEDIA[cause]({
+    what: missing.join(join),
+    message: errors.at(-1)?.message || errors.at(-1)?.name || "unknown reason",
+  });
+}
+
+/** @returns {string | null} Null if it need not trouble anybody. */
+export function serverProblem(message) {
+  return message in SERVER ? SERVER[message] : `The server reports: ${message}`;
+}
+
+function list(names) {
+  return new Intl.ListFormat("en").format(names);
+}

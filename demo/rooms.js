@@ -1,0 +1,50 @@
+/** Rooms by name: in the address, in a link, and a new one that can be said over the phone. */
+
+/** The server's MAX_ROOM_NAME, in code points. */
+export const MAX_ROOM_NAME = 255;
+
+const QUALITIES = `amber brave bright calm clear clever coral crisp eager early fair gentle golden
+  happy hazel jolly keen kind lively lucky mellow misty noble polar quick quiet rapid royal sandy
+  silver solar spring steady sunny swift tidal velvet violet warm wild`.split(/\s+/);
+const BEINGS = `badger beaver bison crane dolphin eagle falcon ferret finch fox gecko heron ibex
+  jaguar kestrel koala lark lemur lynx marten moose newt ocelot osprey otter owl panda pelican
+  puffin raven robin seal sparrow stork swan tapir tiger walrus whale wren`.split(/\s+/);
+
+export function randomRoom() {
+  return `${anyOf(QUALITIES)}-${anyOf(BEINGS)}-${10 + random(90)}`;
+}
+
+/** The room that the address names, "" if none. */
+export function roomInAddress() {
+  const hash = location.hash.slice(1);
+  try {
+    return decodeURIComponent(hash).trim();
+  } catch {
+    return hash.trim(); // Typed by hand, with a percent sign that stands for itself.
+  }
+}
+
+export function linkTo(room) {
+  const url = new URL(location.href);
+  url.search = "";
+  url.hash = encodeURIComponent(room);
+  return url.href;
+}
+
+/** Makes the address name the room, so that reloading leads there; no `hashchange` follows. */
+export function setRoomInAddress(room) {
+  history.replaceState(null, "", `#${encodeURIComponent(room)}`);
+}
+
+/** Whether the link means something else on every other machine. */
+export function isLocal() {
+  return /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
+}
+
+function anyOf(list) {
+  return list[random(list.length)];
+}
+
+function random(below) {
+  return crypto.getRandomValues(new Uint32Array(1))[0] % below;
+}

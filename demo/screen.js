@@ -1,0 +1,63 @@
+import { problem } from "./problems.js";
+import { say } from "./status.js";
+import { Tile } from "./tile.js";
+
+/** Shares one's own screen: the button, and the tile that shows what the others see. */
+export class Screen {
+  #button;
+  #client;
+  #grid;
+  #tile = null;
+  #asking = false;
+
+  constructor({ button, client, grid, signal }) {
+    this.#button = button;
+    this.#client = client;
+    this.#grid = grid;
+    // Phones have none, nor have pages that are not secure.
+    button.hidden = !navigator.mediaDevices?.getDisplayMedia;
+    button.addEventListener("click", () => this.#press(), { signal });
+    client.addEventListener("screenend", () => this.#show(), { signal });
+    signal.addEventListener("abort", () => button.setAttribute("aria-pressed", "false"));
+  }
+
+  #press() {
+    if (this.#client.screen) this.#client.stopScreen();
+    else this.#share();
+  }
+
+  async #share() {
+    if (this.#asking) return;
+    this.#asking = true;
+    try {
+      await this.#client.shareScreen();
+      this.#show();
+    } catch (error) {
+      // To decline is no problem; that the system forbids it has the same name.
+      const declined = error.name === "NotAllowedError" && !/system/i.test(error.message);
+      const left = error.name === "AbortError";
+      if (!declined && !left) say(problem("screen", { message: error.message }).text);
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  #show() {
+    const stream = this.#client.screen;
+    this.#button.setAttribute("aria-pressed", String(stream !== null));
+    this.#button.title = stream ? "Stop sharing your screen (s)" : "Share your screen (s)";
+    if (this.#tile) this.#grid.remove(this.#tile.element);
+    this.#tile = null;
+    if (!stream) return;
+    this.#tile = new Tile("me", true);
+    this.#tile.update({
+      name: "Your screen",
+      initialsOf: "",
+      state: "connected",
+      stream,
+      audio: "on",
+      video: "on",
+    });
+    this.#grid.add(this.#tile.element);
+  }
+}

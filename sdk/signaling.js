@@ -1,0 +1,999 @@
+/**
+ * The browser's side of the signaling server: one room, a connection to each other member.
+ *
+ * `SignalingClient` is what pages use; signaling.d.ts describes it. Below it, `Peer` is the
+ * connection to one member. Both tell what happens through events and never reject unhandled.
+ *
+ * Members that run this SDK also have a data channel with each other. Over it they exchange what
+ * the page sends, say whether they are muted, and find each other again when one had to connect
+ * to the server anew. Members with singo's SDK or another program work without it.
+ */
+
+const CONSTRAINTS = {
+  audio: true,
+  video: { width: { max: 640 }, height: { max: 480 }, frameRate: { max: 20 } },
+};
+const RTC_CONFIGURATION = { iceServers: [{ urls: "stun:stun.l.google.com:19302" }] };
+
+// All times in milliseconds.
+
+/** For a description to wait for its candidates, as long as nobody knows that the member trickles. */
+const GATHERING = 1000;
+/** For a member that the server reports gone to say that it is still there. */
+const PROBE = 400;
+/** For the members to take note of a new id. */
+const ANNOUNCEMENT = 1000;
+/** For the connection to the server to be there. */
+const CONNECTING = 10_000;
+/** For a member to be connected: where there is no way at all, browsers never say so. */
+const PAIRING = 20_000;
+/** Between two attempts to reconnect: the first, doubled each time, and the most. */
+const BACKOFF = 1000;
+const MAX_BACKOFF = 30_000;
+
+/** Negotiated, so that it takes no message to open; an id that in-band channels hardly reach. */
+const CHANNEL = { negotiated: true, id: 1000 };
+const MAX_DATA = 64 * 1024;
+const MAX_NAME = 255;
+/** Candidates that are kept until the description comes which they belong to. */
+const MAX_EARLY = 100;
+
+export class SignalingClient extends EventTarget {
+  #myScreen;
+  #url;
+  #constraints;
+  #configuration;
+
+  #state = "new";
+  #room = null;
+  #id = null;
+  #ws = null;
+  /** The attempt to connect that is going on. */
+  #opening = null;
+  #attempts = 0;
+  #retry = null;
+  /** Changes with each `close`, so that what was begun before it can tell. */
+  #life = {};
+
+  #stream = null;
+  #ownsStream = false;
+  #openingMedia = null;
+  #screen = null;
+  #name = "";
+
+  /** @type {Map<string, Peer>} By the id that the page knows, in order of appearance. */
+  #peers = new Map();
+  /** @type {Map<string, RTCIceCandidateInit[]>} Of members that have made no offer yet. */
+  #early = new Map();
+
+  #onTrack = null;
+  onLeave = null;
+
+  constructor(myScreen = null, options = {}) {
+    super();
+    this.#myScreen = myScreen;
+    this.#url = connectUrl(options.signalingServerEndpoint);
+    this.#constraints = options.mediaStreamConstrains ?? CONSTRAINTS;
+    this.#configuration = options.rtcConfiguration ?? RTC_CONFIGURATION;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get clientId() {
+    return this.#id;
+  }
+
+  get members() {
+    return new Map(
+      [...this.#peers].map(([key, { state, info, streams }]) => [
+        key,
+        { state, info, streams: [...streams] },
+      ]),
+    );
+  }
+
+  get onTrack() {
+    return this.#onTrack;
+  }
+
+  set onTrack(callback) {
+    this.#onTrack = callback;
+    for (const peer of this.#peers.values()) {
+      for (const stream of peer.streams) this.#call(callback, peer.key, stream);
+    }
+  }
+
+  peerConnection(clientId) {
+    return this.#peers.get(clientId)?.pc ?? null;
+  }
+
+  // Camera, microphone, screen
+
+  get stream() {
+    return this.#stream;
+  }
+
+  set stream(stream) {
+    this.#useStream(stream, false);
+  }
+
+  get screen() {
+    return this.#screen;
+  }
+
+  openMedia() {
+    if (this.#stream) return Promise.resolve(this.#stream);
+    this.#openingMedia ??= this.#openMedia().finally(() => (this.#openingMedia = null));
+    return this.#openingMedia;
+  }
+
+  async #openMedia() {
+    const life = this.#life;
+    const stream = await this.#getUserMedia();
+    if (life !== this.#life) {
+      stop(stream);
+      throw closedMeanwhile();
+    }
+    if (this.#stream) stop(stream);
+    else this.#useStream(stream, true);
+    return this.#stream;
+  }
+
+  /** The best that can be had. */
+  async #getUserMedia() {
+    const { audio = false, video = false } = this.#constraints;
+    let wishes = [{ audio, video }, { audio }, { video }];
+    if (!audio || !video) wishes = wishes.slice(0, audio || video ? 1 : 0);
+    if (wishes.length && !navigator.mediaDevices) {
+      const text = "Browsers give cameras and microphones to pages from https and localhost alone";
+      this.#fail("media", new DOMException(text, "SecurityError"));
+      wishes = [];
+    }
+    for (const wish of wishes) {
+      if (wish !== wishes[0] && !(await mayAsk(wish))) continue;
+      try {
+        return await navigator.mediaDevices.getUserMedia(wish);
+      } catch (error) {
+        this.#fail("media", error);
+      }
+    }
+    return new MediaStream();
+  }
+
+  #useStream(stream, own) {
+    if (this.#ownsStream && this.#stream !== stream) stop(this.#stream);
+    this.#stream = stream;
+    this.#ownsStream = own;
+    for (const track of stream?.getTracks() ?? []) {
+      track.addEventListener("ended", () => {
+        if (this.#stream !== stream) return;
+        this.#fail("media", new DOMException(`The ${track.kind} device is gone`, "NotFoundError"));
+        this.#tellInfo();
+      });
+    }
+    if (this.#myScreen) show(this.#myScreen, stream);
+    this.#tracksChanged();
+  }
+
+  changeAudioTrackEnabled(enabled) {
+    for (const track of this.#stream?.getAudioTracks() ?? []) track.enabled = enabled;
+    this.#tellInfo();
+  }
+
+  changeVideoTrackEnabled(enabled) {
+    for (const track of this.#stream?.getVideoTracks() ?? []) track.enabled = enabled;
+    this.#tellInfo();
+  }
+
+  async shareScreen(stream = undefined) {
+    const life = this.#life;
+    stream ??= await navigator.mediaDevices.getDisplayMedia({ video: true, audio: true });
+    if (life !== this.#life) {
+      stop(stream);
+      throw closedMeanwhile();
+    }
+    this.stopScreen();
+    this.#screen = stream;
+    for (const track of stream.getVideoTracks()) {
+      track.addEventListener("ended", () => this.#screen === stream && this.stopScreen());
+    }
+    this.#tracksChanged();
+    return stream;
+  }
+
+  stopScreen() {
+    if (!this.#screen) return;
+    stop(this.#screen);
+    this.#screen = null;
+    this.#tracksChanged();
+    this.#emit("screenend", {});
+  }
+
+  /** What every member is sent: tracks with the stream that each belongs to. */
+  #tracks() {
+    return [this.#stream, this.#screen].flatMap((stream) =>
+      (stream?.getTracks() ?? []).map((track) => [track, stream]),
+    );
+  }
+
+  #tracksChanged() {
+    for (const peer of this.#peers.values()) peer.sendTracks();
+    this.#tellInfo();
+  }
+
+  // What members say to each other
+
+  setName(name) {
+    this.#name = String(name);
+    this.#tellInfo();
+  }
+
+  send(data, clientId = undefined) {
+    const message = { type: "data", data };
+    if (new TextEncoder().encode(JSON.stringify(message)).length > MAX_DATA) {
+      throw new RangeError("A message has at most 64 KiB");
+    }
+    const peers = clientId === undefined ? [...this.#peers.values()] : [this.#peers.get(clientId)];
+    return peers.filter((peer) => peer?.understands && peer.tell(message)).length;
+  }
+
+  #info() {
+    return {
+      audio: enabled(this.#stream?.getAudioTracks()),
+      video: enabled(this.#stream?.getVideoTracks()),
+      screen: this.#screen?.id ?? null,
+      name: this.#name,
+    };
+  }
+
+  #tellInfo() {
+    for (const peer of this.#peers.values()) peer.tell({ type: "info", ...this.#info() });
+  }
+
+  // The room
+
+  async joinRoom(roomId) {
+    if (typeof roomId !== "string") throw new TypeError("A room's id is a string");
+    const life = this.#life;
+    const moving = this.#room !== null && this.#room !== roomId;
+    this.#room = roomId;
+    if (moving) this.#removeAll();
+    if (this.#state === "new" || this.#state === "closed") this.#setState("connecting");
+    try {
+      await this.openMedia();
+      if (life === this.#life && this.#state === "connecting") {
+        // An attempt of a call before this one serves as well.
+        await (this.#opening ??= this.#open().finally(() => (this.#opening = null)));
+      }
+    } catch (error) {
+      if (life === this.#life && this.#state === "connecting") {
+        this.#room = null;
+        this.#dropSocket();
+        this.#setState("new");
+      }
+      throw error;
+    }
+    if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
+    // While reconnecting, the room is joined when the server is there again.
+    if (this.#state !== "reconnecting") this.#join();
+  }
+
+  #join() {
+    this.#send("join", { room_id: this.#room });
+    this.#setState("joined");
+  }
+
+  close() {
+    this.#life = {};
+    clearTimeout(this.#retry);
+    globalThis.removeEventListener("online", this.#reconnectNow);
+    this.#dropSocket();
+    this.#removeAll();
+    this.stopScreen();
+    if (this.#ownsStream) stop(this.#stream);
+    this.#stream = null;
+    this.#ownsStream = false;
+    if (this.#myScreen) show(this.#myScreen, null);
+    this.#room = null;
+    this.#id = null;
+    this.#opening = null;
+    this.#attempts = 0;
+    this.#setState("closed");
+  }
+
+  // The connection to the server
+
+  /** Resolves when the server has said who this client is. */
+  #open() {
+    return new Promise((resolve, reject) => {
+      const ws = (this.#ws = new WebSocket(this.#url));
+      const opened = Date.now();
+      let known = false;
+      const timeout = setTimeout(() => this.#lose(ws), CONNECTING);
+      const watch = new Watch(() => this.#lose(ws));
+      ws.onmessage = ({ data }) => {
+        const message = parse(data);
+        watch.saw(message?.type);
+        if (message?.type === "notify-client-id") {
+          clearTimeout(timeout);
+          known = true;
+          this.#id = message.payload?.client_id ?? null;
+          resolve();
+        } else if (message) {
+          this.#receive(message);
+        }
+      };
+      ws.onclose = () => {
+        clearTimeout(timeout);
+        watch.stop();
+        if (this.#ws !== ws) reject(closedMeanwhile());
+        else if (!known) reject(new Error(`${this.#url} cannot be reached`));
+        else this.#reconnectLater(Date.now() - opened);
+      };
+    });
+  }
+
+  /** Treats the connection as closed without waiting for the server to agree. */
+  #lose(ws) {
+    const closed = ws.onclose;
+    ws.onmessage = ws.onclose = null;
+    ws.close();
+    closed?.();
+  }
+
+  #dropSocket() {
+    const ws = this.#ws;
+    this.#ws = null;
+    if (ws) this.#lose(ws);
+  }
+
+  #reconnectLater(lasted = 0) {
+    if (lasted > MAX_BACKOFF) this.#attempts = 0;
+    const most = Math.min(BACKOFF * 2 ** this.#attempts++, MAX_BACKOFF);
+    this.#setState("reconnecting");
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(this.#reconnectNow, most * (0.5 + Math.random() / 2));
+    globalThis.addEventListener("online", this.#reconnectNow);
+  }
+
+  #reconnectNow = async () => {
+    clearTimeout(this.#retry);
+    globalThis.removeEventListener("online", this.#reconnectNow);
+    const life = this.#life;
+    try {
+      await this.#open();
+    } catch {
+      if (life === this.#life) this.#reconnectLater();
+      return;
+    }
+    if (life !== this.#life) return;
+    const ws = this.#ws;
+    // Before anybody can hear of the new id from the server, and take it for a stranger's.
+    await Promise.all(
+      [...this.#peers.values()].map(async (peer) => {
+        const kept = await peer.ask({ type: "id", id: this.#id }, ANNOUNCEMENT);
+        if (!kept && this.#ws === ws) this.#remove(peer);
+      }),
+    );
+    if (this.#ws !== ws || ws.readyState !== WebSocket.OPEN) return;
+    this.#join();
+    for (const peer of this.#peers.values()) peer.resume();
+  };
+
+  /** Returns whether it could be sent. */
+  #send(type, payload) {
+    if (this.#ws?.readyState !== WebSocket.OPEN) return false;
+    this.#ws.send(JSON.stringify({ type, payload }));
+    return true;
+  }
+
+  #receive({ type, payload }) {
+    const id = payload?.client_id;
+    if (type === "error") this.#fail("server", new Error(String(payload?.error)));
+    if (typeof id !== "string" || id === this.#id || this.#state !== "joined") return;
+    if (type === "new-client") this.#onNewClient(id);
+    if (type === "leave-client") this.#onLeaveClient(id);
+    if (type === "offer") (this.#find(id) ?? this.#add(id)).onOffer(payload.sdp);
+    if (type === "answer") this.#find(id)?.onAnswer(payload.sdp);
+    if (type === "ice-candidate") this.#onCandidate(id, payload);
+  }
+
+  #onNewClient(id) {
+    const peer = this.#find(id);
+    // It came back, and has told us before the server did. Whoever joins again otherwise has made
+    // a new start, and waits for an offer.
+    if (peer?.isAlive) peer.resume();
+    else if (peer) peer.startAnew();
+    else this.#add(id).startAnew();
+  }
+
+  async #onLeaveClient(id) {
+    this.#early.delete(id);
+    const peer = this.#find(id);
+    if (!peer) return;
+    // It may only have lost the server, and be about to come back under another id.
+    const alive = await peer.ask({ type: "ping" }, PROBE);
+    if (peer.id !== id) return;
+    if (alive) peer.id = null;
+    else this.#remove(peer);
+  }
+
+  #onCandidate(id, payload) {
+    const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = payload;
+    const init = { candidate, sdpMid, sdpMLineIndex, usernameFragment };
+    const peer = this.#find(id);
+    if (peer) {
+      peer.onCandidate(init);
+    } else {
+      const early = this.#early.get(id) ?? [];
+      if (early.length < MAX_EARLY) this.#early.set(id, [...early, init]);
+    }
+  }
+
+  // The members
+
+  /** By the server's id. */
+  #find(id) {
+    return [...this.#peers.values()].find((peer) => peer.id === id);
+  }
+
+  #add(id) {
+    const peer = new Peer(id, this.#configuration, {
+      send: (type, payload) => this.#send(type, payload),
+      tracks: () => this.#tracks(),
+      info: () => this.#info(),
+      // Whoever came later gives way: it would have answered. Server ids sort by time.
+      isPolite: () => this.#id > (peer.id ?? ""),
+      emit: (type, detail = {}) => this.#emit(type, { clientId: peer.key, ...detail }),
+      fail: (error) => this.#fail("peer", error, peer.key),
+      isTaken: (other) => other === this.#id || this.#find(other) !== undefined,
+      gone: () => this.#remove(peer),
+    });
+    this.#peers.set(peer.key, peer);
+    this.#emit("join", { clientId: peer.key });
+    for (const candidate of this.#early.get(id) ?? []) peer.onCandidate(candidate);
+    this.#early.delete(id);
+    return peer;
+  }
+
+  #remove(peer) {
+    if (this.#peers.get(peer.key) !== peer) return;
+    this.#peers.delete(peer.key);
+    peer.close();
+    this.#emit("leave", { clientId: peer.key });
+  }
+
+  #removeAll() {
+    for (const peer of [...this.#peers.values()]) this.#remove(peer);
+    this.#early.clear();
+  }
+
+  // singo's steps
+
+  async createNewPeer(clientId) {
+    await this.openMedia();
+    const peer = this.#peers.get(clientId) ?? this.#add(clientId);
+    peer.renew();
+    return peer.pc;
+  }
+
+  async createOffer(clientId) {
+    await this.#member(clientId).createOffer();
+  }
+
+  async sendOffer(clientId) {
+    this.#member(clientId).sendDescription();
+  }
+
+  async createAnswer(clientId) {
+    await this.#member(clientId).createAnswer();
+  }
+
+  #member(clientId) {
+    const peer = this.#peers.get(clientId);
+    if (!peer) throw new Error(`no member ${clientId}`);
+    return peer;
+  }
+
+  // Telling the page
+
+  #setState(state) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#emit("state", { state });
+  }
+
+  #fail(source, error, clientId = undefined) {
+    this.#emit("error", { source, error, clientId });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+    if (type === "track") this.#call(this.#onTrack, detail.clientId, detail.stream);
+    if (type === "leave") this.#call(this.onLeave, detail.clientId);
+  }
+
+  async #call(callback, ...args) {
+    try {
+      await callback?.(...args);
+    } catch (error) {
+      this.#fail("callback", error);
+    }
+  }
+}
+
+export { SignalingClient as SingoClient };
+export default SignalingClient;
+
+/**
+ * The connection to one member: negotiates, and does so again whenever either side wants to.
+ *
+ * Both sides may begin at any time ("perfect negotiation"): of two offers that cross, that of the
+ * impolite side stands. A description with another DTLS fingerprint than the last comes from a new
+ * connection, which only a new one of ours can answer. What is asked of a peer is done in order.
+ */
+class Peer {
+  /** What the page knows the member by. */
+  key;
+  /** What the server knows it by; null while it has lost the server. */
+  id;
+  /** @type {RTCPeerConnection | null} */
+  pc = null;
+  state = "connecting";
+  /** What it says of itself; null before it has, and if it does not run this SDK. */
+  info = null;
+  /** @type {Set<MediaStream>} */
+  streams = new Set();
+  #configuration;
+  #client;
+  #pairing = null;
+  #channel = null;
+  #understands = false;
+  #asked = 0;
+  #answered = new EventTarget();
+  #steps = Promise.resolve();
+  #closed = false;
+
+  #fingerprint = null;
+  #ignoresOffer = false;
+  /** Candidates that came before the description that they belong to. */
+  #waiting = [];
+  /** Whether the description is sent, so that candidates may follow it. */
+  #described = false;
+  /** Settles when the member has sent a candidate: from then on no description has to be whole. */
+  #trickles = deferred();
+  /** Settles when the last answer is sent. */
+  #answering = Promise.resolve();
+
+  constructor(id, configuration, client) {
+    this.key = this.id = id;
+    this.#configuration = configuration;
+    this.#client = client;
+  }
+
+  /** Whether it has said anything over this connection: it runs this SDK, then. */
+  get understands() {
+    return this.#understands;
+  }
+
+  /** Connected to somebody who runs this SDK, and not known to be gone. */
+  get isAlive() {
+    return (
+      this.#understands &&
+      this.pc?.connectionState === "connected" &&
+      this.#channel?.readyState === "open"
+    );
+  }
+
+  close() {
+    this.#closed = true;
+    this.#discard();
+  }
+
+  // The connection
+
+  /** Puts a new connection, to which nothing is agreed yet, in the place of the one there is. */
+  renew() {
+    this.#discard();
+    if (this.#closed) return;
+    const pc = (this.pc = new RTCPeerConnection(this.#configuration));
+    this.#pairing = setTimeout(() => this.#onFailed(), PAIRING);
+    pc.onicecandidate = ({ candidate }) => this.#onLocalCandidate(candidate);
+    pc.ontrack = ({ track, streams }) => this.#onTrack(track, streams[0]);
+    pc.onconnectionstatechange = () => this.#onConnectionState();
+    // The first offer is made by whoever is told that the other one is new. When that is through,
+    // the browser asks again for what is missing.
+    pc.onnegotiationneeded = () => pc.currentRemoteDescription && this.#step(() => this.#offer());
+    this.sendTracks();
+  }
+
+  #discard() {
+    const { pc } = this;
+    this.pc = null;
+    clearTimeout(this.#pairing);
+    if (this.#channel) {
+      this.#channel.onopen = this.#channel.onmessage = this.#channel.onclose = null;
+      this.#channel = null;
+    }
+    this.#understands = false;
+    this.#fingerprint = null;
+    this.#ignoresOffer = false;
+    this.#waiting = [];
+    this.#described = false;
+    if (!pc) return;
+    pc.onicecandidate = pc.ontrack = pc.onconnectionstatechange = pc.onnegotiationneeded = null;
+    pc.close();
+    for (const stream of this.streams) this.#endStream(stream);
+  }
+
+  #onConnectionState() {
+    const { connectionState } = this.pc;
+    if (connectionState === "failed") this.#onFailed();
+    if (connectionState === "connected") clearTimeout(this.#pairing);
+    // While it is tried again, a failed connection is not better than it was.
+    if (connectionState === "connected" || this.state !== "failed") this.#setState(connectionState);
+  }
+
+  #onFailed() {
+    // Without the server no other way can be agreed on.
+    if (this.id === null) return this.#client.gone();
+    this.pc.restartIce();
+    this.#setState("failed");
+  }
+
+  #setState(state) {
+    if (state === "new") state = "connecting";
+    if (state === this.state || state === "closed") return;
+    this.state = state;
+    this.#tellPage();
+  }
+
+  #tellPage() {
+    this.#client.emit("peer", { state: this.state, info: this.info });
+  }
+
+  // Media
+
+  /** Sends the tracks that there are, and no longer those that there were. */
+  sendTracks() {
+    const { pc } = this;
+    if (!pc) return;
+    const tracks = new Map(this.#client.tracks());
+    for (const sender of pc.getSenders()) {
+      if (sender.track && !tracks.has(sender.track)) pc.removeTrack(sender);
+    }
+    const sent = new Set(pc.getSenders().map((sender) => sender.track));
+    for (const [track, stream] of tracks) {
+      if (!sent.has(track)) pc.addTrack(track, stream);
+    }
+  }
+
+  #onTrack(track, stream = new MediaStream([track])) {
+    if (this.streams.has(stream)) return;
+    this.streams.add(stream);
+    stream.addEventListener("removetrack", () => {
+      if (stream.getTracks().length === 0) this.#endStream(stream);
+    });
+    this.#client.emit("track", { stream });
+  }
+
+  #endStream(stream) {
+    if (this.streams.delete(stream)) this.#client.emit("trackend", { stream });
+  }
+
+  // Negotiation (RFC 8829)
+
+  #step(step) {
+    this.#steps = this.#steps.then(step).catch((error) => {
+      // What a connection that was closed meanwhile could not finish is nobody's loss.
+      if (this.pc && this.pc.signalingState !== "closed") this.#client.fail(error);
+    });
+    return this.#steps;
+  }
+
+  /** Makes a new connection and the offer for it. */
+  startAnew() {
+    this.#step(() => this.#startAnew());
+  }
+
+  async #startAnew() {
+    this.renew();
+    await this.#offer();
+  }
+
+  /** Sends again what may have been lost while one of the two was not in the room. */
+  resume() {
+    if (this.pc?.signalingState === "have-local-offer") this.sendDescription();
+  }
+
+  async #offer() {
+    await this.#answering;
+    const { pc } = this;
+    if (pc?.signalingState !== "stable") return;
+    await this.createOffer();
+    await this.#describe(pc);
+  }
+
+  async createOffer() {
+    const { pc } = this;
+    if (!this.#channel) {
+      this.#openChannel();
+      for (const kind of ["audio", "video"]) {
+        const offered = pc.getTransceivers().some(({ receiver }) => receiver.track.kind === kind);
+        if (!offered) pc.addTransceiver(kind, { direction: "recvonly" });
+      }
+    }
+    this.#described = false;
+    await pc.setLocalDescription(await pc.createOffer());
+  }
+
+  async createAnswer() {
+    this.#described = false;
+    await this.pc.setLocalDescription(await this.pc.createAnswer());
+  }
+
+  /**
+   * Sends the description that was set, not at once if the member may need all candidates in it.
+   *
+   * Those who do not trickle ignore candidates, and nobody says beforehand whether it does: so the
+   * first description is as whole as it gets in a second (half trickle, RFC 8838, section 16).
+   */
+  async #describe(pc) {
+    const description = pc.localDescription;
+    await Promise.race([gathered(pc), this.#trickles.promise]);
+    const answered = description.type === "offer" && pc.signalingState !== "have-local-offer";
+    if (pc === this.pc && !answered) this.sendDescription();
+  }
+
+  sendDescription() {
+    const { localDescription, iceGatheringState } = this.pc;
+    if (!localDescription) return;
+    this.#described = this.#send(localDescription.type, { sdp: localDescription.sdp });
+    if (iceGatheringState === "complete") this.#onLocalCandidate(null);
+  }
+
+  onOffer(sdp) {
+    this.#step(async () => {
+      const crossing = this.pc?.signalingState === "have-local-offer";
+      this.#ignoresOffer = crossing && !this.#client.isPolite();
+      if (this.#ignoresOffer) return;
+      const fingerprint = fingerprintOf(sdp);
+      const known = this.#fingerprint;
+      if (!this.pc || (known !== null && known !== fingerprint)) {
+        const waiting = this.pc ? [] : this.#waiting;
+        this.renew();
+        this.#waiting = waiting;
+      }
+      const { pc } = this;
+      await pc.setRemoteDescription({ type: "offer", sdp });
+      this.#fingerprint = fingerprint;
+      await this.#addCandidates();
+      if (/^m=application/m.test(sdp)) this.#openChannel();
+      await this.createAnswer();
+      // The next step need not wait for this: it may be a candidate of the member's.
+      this.#answering = this.#describe(pc);
+    });
+  }
+
+  onAnswer(sdp) {
+    this.#step(async () => {
+      const { pc } = this;
+      if (pc?.signalingState !== "have-local-offer") return;
+      const fingerprint = fingerprintOf(sdp);
+      if (this.#fingerprint !== null && this.#fingerprint !== fingerprint) {
+        await this.#startAnew();
+        return;
+      }
+      await pc.setRemoteDescription({ type: "answer", sdp });
+      this.#fingerprint = fingerprint;
+      await this.#addCandidates();
+    });
+  }
+
+  onCandidate(candidate) {
+    this.#trickles.resolve();
+    this.#step(async () => {
+      if (this.#waiting.length < MAX_EARLY) this.#waiting.push(candidate);
+      if (this.pc?.remoteDescription) await this.#addCandidates();
+    });
+  }
+
+  async #addCandidates() {
+    const candidates = this.#waiting;
+    this.#waiting = [];
+    for (const candidate of candidates) {
+      try {
+        await this.pc.addIceCandidate(candidate);
+      } catch (error) {
+        if (!this.#ignoresOffer) this.#client.fail(error);
+      }
+    }
+  }
+
+  /** One that is found before the description is sent goes with it. */
+  #onLocalCandidate(candidate) {
+    if (!this.#described || candidate?.candidate === "") return;
+    // The end of candidates as the member's browser wants to be told of it; it also tells this SDK
+    // that we trickle.
+    this.#send("ice-candidate", candidate?.toJSON() ?? { candidate: "", sdpMLineIndex: 0 });
+  }
+
+  #send(type, payload) {
+    return this.id !== null && this.#client.send(type, { client_id: this.id, ...payload });
+  }
+
+  // The data channel
+
+  #openChannel() {
+    if (this.#channel) return;
+    const channel = (this.#channel = this.pc.createDataChannel("signaling", CHANNEL));
+    channel.onopen = () => this.tell({ type: "info", ...this.#client.info() });
+    channel.onmessage = ({ data }) => this.#onMessage(parse(data));
+    // A member that has lost the server has no other way to say that it leaves.
+    channel.onclose = () => this.id === null && this.#client.gone();
+  }
+
+  /** Returns whether it could be sent. */
+  tell(message) {
+    if (this.#channel?.readyState !== "open") return false;
+    try {
+      this.#channel.send(JSON.stringify(message));
+      return true;
+    } catch {
+      return false; // Too much is unsent.
+    }
+  }
+
+  /** Whether the member answers in time. */
+  ask(message, time) {
+    const asked = String(++this.#asked);
+    return new Promise((resolve) => {
+      if (!this.isAlive || !this.tell({ ...message, asked })) return resolve(false);
+      const settle = ({ type }) => {
+        clearTimeout(timeout);
+        this.#answered.removeEventListener(asked, settle);
+        channel.removeEventListener("close", settle);
+        resolve(type === asked);
+      };
+      const timeout = setTimeout(settle, time, {});
+      const channel = this.#channel;
+      this.#answered.addEventListener(asked, settle);
+      channel.addEventListener("close", settle);
+    });
+  }
+
+  #onMessage(message) {
+    if (!message) return;
+    this.#understands = true;
+    if (message.type === "info") {
+      this.info = infoOf(message);
+      this.#tellPage();
+    } else if (message.type === "data") {
+      this.#client.emit("message", { data: message.data });
+    } else if (message.type === "id") {
+      if (typeof message.id !== "string" || this.#client.isTaken(message.id)) return;
+      this.id = message.id;
+      this.tell({ type: "answer", asked: message.asked });
+    } else if (message.type === "ping") {
+      this.tell({ type: "answer", asked: message.asked });
+    } else if (message.type === "answer") {
+      this.#answered.dispatchEvent(new Event(String(message.asked)));
+    }
+  }
+}
+
+/**
+ * Notices that the server has gone silent. It sends a message of type `ping` in equal intervals;
+ * how long they are is not said, but seen.
+ */
+class Watch {
+  #lost;
+  #pinged = null;
+  #interval = null;
+  #timer = null;
+
+  constructor(lost) {
+    this.#lost = lost;
+  }
+
+  saw(type) {
+    const now = Date.now();
+    if (type === "ping") {
+      if (this.#pinged !== null) this.#interval = Math.max(now - this.#pinged, 1000);
+      this.#pinged = now;
+    }
+    this.stop();
+    if (this.#interval !== null) this.#timer = setTimeout(this.#lost, this.#interval * 2.5);
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Whether the user has not refused that already, and is not asked in vain. */
+async function mayAsk({ audio }) {
+  try {
+    const name = audio ? "microphone" : "camera";
+    return (await navigator.permissions.query({ name })).state !== "denied";
+  } catch {
+    return false; // Not every browser tells.
+  }
+}
+
+function connectUrl(endpoint = document.baseURI) {
+  const url = new URL(endpoint, document.baseURI);
+  url.protocol = url.protocol.replace("http", "ws");
+  // Without an endpoint it is the folder that the page is in.
+  const folder = url.pathname.replace(endpoint === document.baseURI ? /[^/]*$/ : /\/*$/, "");
+  return new URL(`${folder.replace(/\/$/, "")}/connect`, url).href;
+}
+
+function parse(text) {
+  try {
+    const message = JSON.parse(text);
+    return typeof message === "object" ? message : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether tracks are on; null when there are none. */
+function enabled(tracks = []) {
+  const live = tracks.filter((track) => track.readyState === "live");
+  return live.length ? live.some((track) => track.enabled) : null;
+}
+
+function infoOf({ audio, video, screen, name }) {
+  return Object.freeze({
+    audio: typeof audio === "boolean" ? audio : null,
+    video: typeof video === "boolean" ? video : null,
+    screen: typeof screen === "string" ? screen : null,
+    name: typeof name === "string" ? name.slice(0, MAX_NAME) : "",
+  });
+}
+
+function fingerprintOf(sdp) {
+  return /^a=fingerprint:(.*)$/m.exec(sdp)?.[1].trim().toUpperCase() ?? null;
+}
+
+/** Resolves when all candidates are found, at the latest after a second. */
+function gathered(pc) {
+  return new Promise((resolve) => {
+    const check = () => {
+      if (pc.iceGatheringState === "complete" || pc.signalingState === "closed") done();
+    };
+    const done = () => {
+      clearTimeout(timeout);
+      pc.removeEventListener("icegatheringstatechange", check);
+      resolve();
+    };
+    const timeout = setTimeout(done, GATHERING);
+    pc.addEventListener("icegatheringstatechange", check);
+    check();
+  });
+}
+
+function show(video, stream) {
+  video.srcObject = stream;
+  video.muted = true;
+  video.playsInline = true;
+  // A page may forbid playing before it is touched; the picture comes then.
+  if (stream) video.play().catch(() => {});
+}
+
+function stop(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+function closedMeanwhile() {
+  return new DOMException("The client was closed or has joined another room", "AbortError");
+}
+
+function deferred() {
+  let resolve;
+  const promise = new Promise((settle) => (resolve = settle));
+  return { promise, resolve };
+}
