@@ -1,0 +1,388 @@
+"""The demo in real browsers: a call from the lobby to the end, and what can go wrong in it.
+
+`open_tab` makes it a failure of every test here when a page logs an error, breaks its
+Content-Security-Policy or leaves a rejected promise unhandled.
+"""
+
+import re
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
+from tests.browser.test_sdk import NO_SERVER
+from tests.server_process import ServerProcess, server_process
+
+Call = Callable[..., Page]
+
+# Whether a tile of a member shows a picture that moves and whether its sound is not silence.
+IS_SEEN_AND_HEARD = """
+async (id) => {
+  const video = document.querySelector(`[data-client-id="${id}"] video`);
+  const pc = window.signaling.peerConnection(id);
+  if (!video || !pc) return false;
+  const now = { time: video.currentTime, frames: 0, energy: 0 };
+  for (const report of (await pc.getStats()).values()) {
+    if (report.type !== "inbound-rtp") continue;
+    now.frames += report.framesDecoded ?? 0;
+    now.energy += report.totalAudioEnergy ?? 0;
+  }
+  const before = (video.seen ??= now);
+  return now.time > before.time && now.frames > before.frames && now.energy > 0
+    && video.videoWidth > 0 && !video.paused;
+}
+"""
+
+
+@pytest.fixture
+def call(open_tab: OpenTab, demo: str) -> Call:
+    """Opens the demo, fills in the lobby and joins."""
+
+    def call(room: str, name: str = "", url: str = demo, **options: Any) -> Page:
+        page = open_tab(url, **options)
+        enter(page, room, name)
+        return page
+
+    return call
+
+
+def enter(page: Page, room: str, name: str = "") -> None:
+    page.locator("#name").fill(name)
+    page.locator("#room").fill(room)
+    page.locator("#join").click()
+    expect(page.locator("#call")).to_be_visible()
+    expect(page.locator("#lobby")).to_be_hidden()
+
+
+def members(page: Page, count: int) -> list[str]:
+    """Waits for the tiles of so many connected members; returns their ids."""
+    tiles = page.locator('.tile:not([data-client-id="me"]):not([data-screen])')
+    expect(tiles).to_have_count(count)
+    expect(page.locator('.tile:not([data-client-id="me"])[data-state="connected"]')).to_have_count(
+        count
+    )
+    return [tile.get_attribute("data-client-id") or "" for tile in tiles.all()]
+
+
+def tile_of(page: Page, other: Page) -> str:
+    """The selector of the tile that shows the other tab's user."""
+    return f'.tile[data-client-id="{other.evaluate("signaling.clientId")}"]'
+
+
+def test_three_see_and_hear_each_other(call: Call) -> None:
+    """Each of three tabs shows the moving pictures of the others, and hears them, in 10 s."""
+    tabs = [call("three", f"Tab {number}") for number in range(3)]
+    for tab in tabs:
+        for client_id in members(tab, 2):
+            tab.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
+    for tab, other in permutations(tabs, 2):
+        name = f"Tab {tabs.index(other)}"
+        expect(tab.locator(tile_of(tab, other))).to_contain_text(name)
+
+
+def test_six_form_a_full_mesh(call: Call) -> None:
+    """Six tabs: fifteen connections, so that each shows five others."""
+    tabs = [call("six") for _ in range(6)]
+    ids = {tab.evaluate("signaling.clientId") for tab in tabs}
+    for tab in tabs:
+        assert {*members(tab, 5), tab.evaluate("signaling.clientId")} == ids
+
+
+def test_a_tab_that_closes_is_gone_at_once(call: Call) -> None:
+    """The others drop its tile in less than a second."""
+    first, second, closing = (call("closing") for _ in range(3))
+    for tab in (first, second, closing):
+        members(tab, 2)
+    tile = tile_of(first, closing)
+    for tab in (first, second):
+        tab.evaluate(
+            """selector => new MutationObserver(() => {
+              if (!document.querySelector(selector)) window.gone ??= Date.now();
+            }).observe(document.body, { childList: true, subtree: true })""",
+            tile,
+        )
+    now = first.evaluate("Date.now()")
+    closing.close()
+    for tab in (first, second):
+        tab.wait_for_function("() => window.gone")
+        assert tab.evaluate("gone") - now < 1000
+        expect(tab.locator("#status")).to_contain_text("left")
+        members(tab, 1)
+
+
+def test_mute_and_camera_off_are_seen(call: Call) -> None:
+    """Who is muted and who shows no picture is seen by the others, and that it has changed back."""
+    first, second = call("mute"), call("mute")
+    tile = first.locator(tile_of(first, second))
+    members(first, 1)
+    expect(tile).to_have_attribute("data-audio", "on")
+    second.locator("#microphone").click()
+    second.locator("#camera").click()
+    expect(tile).to_have_attribute("data-audio", "off")
+    expect(tile).to_have_attribute("data-video", "off")
+    own = second.locator('.tile[data-client-id="me"]')
+    expect(own).to_have_attribute("data-audio", "off")
+    expect(own).to_have_attribute("data-video", "off")
+    # Who comes later sees it too.
+    third = call("mute")
+    expect(third.locator(tile_of(third, second))).to_have_attribute("data-audio", "off")
+    second.keyboard.press("m")
+    second.keyboard.press("v")
+    expect(tile).to_have_attribute("data-audio", "on")
+    expect(tile).to_have_attribute("data-video", "on")
+
+
+def test_a_screen_is_shared(call: Call) -> None:
+    """Sharing negotiates anew: the others get one more moving picture, and lose it again."""
+    sharing, watching = call("screen"), call("screen")
+    members(sharing, 1)
+    sharing.locator("#screen").click()
+    screen = watching.locator(f'{tile_of(watching, sharing)}[data-screen="true"]')
+    expect(screen).to_be_visible()
+    expect(sharing.locator('.tile[data-client-id="me"][data-screen="true"]')).to_be_visible()
+    watching.wait_for_function(
+        "() => document.querySelector('[data-screen] video').getVideoPlaybackQuality()"
+        ".totalVideoFrames > 3"
+    )
+    members_tile = watching.locator(f"{tile_of(watching, sharing)}:not([data-screen])")
+    expect(members_tile).to_be_visible()
+    sharing.locator("#screen").click()
+    expect(screen).to_have_count(0)
+    expect(members_tile).to_be_visible()
+
+
+def test_chat(call: Call) -> None:
+    """What is written is read by all, with the writer's name, and counted until it is read."""
+    first, second = call("chat", "Ann"), call("chat", "Bob")
+    members(first, 1)
+    second.wait_for_function("() => signaling.send(null) === 1")
+    first.wait_for_function("() => signaling.send(null) === 1")
+    first.keyboard.press("c")
+    first.locator("#chat-input").fill("hello <b>there</b>")
+    first.keyboard.press("Enter")
+    expect(second.locator("#chat-toggle")).to_contain_text("1")
+    assert second.title().startswith("(1)")
+    second.locator("#chat-toggle").click()
+    line = second.locator("#chat-log li").last
+    expect(line).to_contain_text("hello <b>there</b>")
+    expect(line).to_contain_text("Ann")
+    second.locator("#chat-input").fill("hi")
+    second.keyboard.press("Enter")
+    expect(first.locator("#chat-log li").last).to_contain_text("hi")
+    # A shortcut's letter is only a letter there.
+    second.locator("#chat-input").press_sequentially("mvc")
+    expect(second.locator("#microphone")).to_have_attribute("aria-pressed", re.compile(".*"))
+    expect(second.locator('.tile[data-client-id="me"]')).to_have_attribute("data-audio", "on")
+
+
+def test_the_server_comes_back(call: Call, complaints: list[str]) -> None:
+    """The server is killed and started again: the page says so, and the room is whole again."""
+    complaints.append(NO_SERVER)
+    with server_process("-demo", env={"ICE_SERVERS": "[]"}, exit_code=-9) as server:
+        url, port = url_of(server), str(server.port)
+        tabs = [call("restart", url=url) for _ in range(2)]
+        for tab in tabs:
+            members(tab, 1)
+        server.kill()
+        for tab in tabs:
+            expect(tab.locator("#banner")).to_be_visible()
+            # The call goes on meanwhile.
+            members(tab, 1)
+    with server_process("-demo", "-port", port, env={"ICE_SERVERS": "[]"}):
+        for tab in tabs:
+            expect(tab.locator("#banner")).to_be_hidden(timeout=15_000)
+        late = call("restart", url=url)
+        members(late, 2)
+        for tab in tabs:
+            for client_id in members(tab, 2):
+                tab.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
+
+
+@pytest.fixture
+def refusing(launch: Launch) -> Browser:
+    return launch(FAKE_DEVICES, REFUSE)
+
+
+def test_permission_refused(call: Call, open_tab: OpenTab, demo: str, refusing: Browser) -> None:
+    """The lobby says how to allow it; who joins all the same sees and hears the others."""
+    other = call("refused")
+    page = open_tab(demo, browser=refusing, permissions=())
+    expect(page.locator("#problem")).to_contain_text(re.compile("permission|allow", re.IGNORECASE))
+    enter(page, "refused")
+    (client_id,) = members(page, 1)
+    page.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
+    tile = other.locator(tile_of(other, page))
+    expect(tile).to_have_attribute("data-audio", "none")
+    expect(tile).to_have_attribute("data-video", "none")
+
+
+def test_no_devices(open_tab: OpenTab, demo: str, launch: Launch) -> None:
+    """A computer without camera and microphone is told so, and may join."""
+    page = open_tab(demo, browser=launch(GRANT))
+    expect(page.locator("#problem")).to_contain_text(re.compile("camera", re.IGNORECASE))
+    enter(page, "bare")
+    expect(page.locator('.tile[data-client-id="me"]')).to_have_attribute("data-video", "none")
+
+
+def test_an_insecure_origin(
+    open_tab: OpenTab, server: ServerProcess, launch: Launch, complaints: list[str]
+) -> None:
+    """A page that came over http from another machine says why there is no camera."""
+    complaints.append("Cross-Origin-Opener-Policy header has been ignored")
+    elsewhere = launch(FAKE_DEVICES, GRANT, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1")
+    url = f"http://elsewhere.test:{server.port}/"
+    page = open_tab(url, browser=elsewhere, permissions=())
+    assert not page.evaluate("isSecureContext")
+    expect(page.locator("#problem")).to_contain_text("https")
+    enter(page, "insecure")
+    expect(page.locator('.tile[data-client-id="me"]')).to_be_visible()
+
+
+def test_the_server_is_gone_before_the_join(open_tab: OpenTab, complaints: list[str]) -> None:
+    """The lobby stays, says that the server does not answer, and works when that is back."""
+    complaints.append(NO_SERVER)
+    with server_process("-demo", env={"ICE_SERVERS": "[]"}) as server:
+        url, port = url_of(server), str(server.port)
+        page = open_tab(url)
+        page.wait_for_load_state("networkidle")
+    page.locator("#room").fill("gone")
+    page.locator("#join").click()
+    expect(page.locator("#problem")).to_contain_text(re.compile("server", re.IGNORECASE))
+    expect(page.locator("#lobby")).to_be_visible()
+    with server_process("-demo", "-port", port, env={"ICE_SERVERS": "[]"}):
+        enter(page, "gone")
+
+
+def test_a_member_that_cannot_be_reached(call: Call) -> None:
+    """Its tile says so, and the page names what is missing: a TURN server."""
+    first, second = call("unreachable"), call("unreachable", "Bob")
+    members(first, 1)
+    first.evaluate(
+        """() => {
+          const [id] = signaling.members.keys();
+          const pc = signaling.peerConnection(id);
+          Object.defineProperty(pc, "connectionState", { get: () => "failed" });
+          pc.dispatchEvent(new Event("connectionstatechange"));
+        }"""
+    )
+    expect(first.locator(tile_of(first, second))).to_have_attribute("data-state", "failed")
+    expect(first.locator("#banner")).to_contain_text("TURN")
+    expect(first.locator("#banner")).to_contain_text("Bob")
+
+
+# The page
+
+
+def test_two_windows_and_no_reading(open_tab: OpenTab, demo: str) -> None:
+    """Enter joins a room with a name made up; its link leads a second window into it."""
+    first = open_tab(demo)
+    expect(first.locator("#room")).not_to_be_empty()
+    first.wait_for_function("() => document.querySelector('#preview').videoWidth > 0")
+    first.locator("#room").press("Enter")
+    expect(first.locator("#call")).to_be_visible()
+    link = first.url
+    assert "#" in link
+    expect(first.locator("#grid")).to_contain_text(re.compile("link", re.IGNORECASE))
+    second = open_tab(link)
+    second.locator("#join").click()
+    for tab in (first, second):
+        members(tab, 1)
+    assert second.url == link
+
+
+def test_the_link_is_copied(call: Call, demo: str) -> None:
+    """The button puts the room's link on the clipboard."""
+    page = call(
+        "a room/ü", permissions=("camera", "microphone", "clipboard-read", "clipboard-write")
+    )
+    page.locator("#copy").click()
+    expect(page.locator("#status")).to_contain_text(re.compile("copied", re.IGNORECASE))
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.url
+    assert link.startswith(f"{demo}#")
+
+
+def test_leaving(call: Call) -> None:
+    """Leads back to the lobby with the camera on; the others lose the tile; one may join again."""
+    staying, leaving = call("leaving"), call("leaving")
+    members(staying, 1)
+    leaving.locator("#leave").click()
+    expect(leaving.locator("#lobby")).to_be_visible()
+    members(staying, 0)
+    leaving.wait_for_function("() => document.querySelector('#preview').videoWidth > 0")
+    leaving.locator("#join").click()
+    members(staying, 1)
+    members(leaving, 1)
+
+
+def test_your_own_tile_is_mirrored(call: Call) -> None:
+    """As in a mirror, and nobody hears oneself; those of the others are as they are."""
+    first, second = call("mirror"), call("mirror")
+    members(first, 1)
+    transform = "selector => getComputedStyle(document.querySelector(selector)).transform"
+    assert first.evaluate(transform, '[data-client-id="me"] video').startswith("matrix(-1,")
+    assert first.evaluate(transform, f"{tile_of(first, second)} video") == "none"
+    assert first.evaluate("document.querySelector('[data-client-id=me] video').muted")
+
+
+@pytest.mark.parametrize("fragment", ["%E0%A4%A", "%", "x" * 2000, "<img%20src=x>"])
+def test_any_link_opens_the_lobby(open_tab: OpenTab, demo: str, fragment: str) -> None:
+    """A link that is broken, too long or hostile opens a lobby that works."""
+    page = open_tab(f"{demo}#{fragment}")
+    expect(page.locator("#join")).to_be_visible()
+    enter(page, "fine")
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_the_keyboard_is_enough(call: Call, open_tab: OpenTab, demo: str) -> None:
+    """Every control is reached with the tab key and has a name for screen readers."""
+    page = open_tab(demo)
+    page.locator("#name").focus()
+    page.keyboard.type("Ann")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#call")).to_be_visible()
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    controls = {"microphone", "camera", "screen", "chat-toggle", "copy", "leave"}
+    assert controls <= reached
+    for control in controls:
+        expect(page.locator(f"#{control}")).to_have_accessible_name(re.compile(r"\w"))
+    page.locator("#leave").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#lobby")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (568, 320), (1280, 800)])
+def test_twelve_fit(call: Call, width: int, height: int) -> None:
+    """Twelve tiles are all in view, none over another and without scrolling, on a phone too."""
+    page = call("twelve", viewport={"width": width, "height": height})
+    page.evaluate(
+        """() => {
+          const member = { state: "connected", info: null, streams: [] };
+          const ids = Array.from({ length: 11 }, (_, i) => String(i));
+          const members = new Map(ids.map((id) => [id, member]));
+          Object.defineProperty(signaling, "members", { value: members });
+          for (const clientId of ids) {
+            signaling.dispatchEvent(new CustomEvent("join", { detail: { clientId } }));
+          }
+        }"""
+    )
+    page.wait_for_function(
+        """() => {
+          const tiles = [...document.querySelectorAll(".tile")];
+          const boxes = tiles.map((it) => it.getBoundingClientRect());
+          const inside = boxes.every((it) => it.width > 40 && it.height > 30 && it.left >= 0
+            && it.top >= 0 && it.right <= innerWidth + 1 && it.bottom <= innerHeight + 1);
+          const apart = boxes.every((a, i) => boxes.every((b, j) => i >= j || a.right <= b.left + 1
+            || b.right <= a.left + 1 || a.bottom <= b.top + 1 || b.bottom <= a.top + 1));
+          const { scrollWidth, scrollHeight } = document.documentElement;
+          return boxes.length === 12 && inside && apart
+            && scrollWidth <= innerWidth && scrollHeight <= innerHeight;
+        }"""
+    )

@@ -1,0 +1,609 @@
+"""The SDK in real browsers: what docs/sdk.md and sdk/signaling.d.ts promise."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
+from tests.browser.proxy import Proxy
+from tests.server_process import ServerProcess, server_process
+
+PAGES = Path(__file__).parent / "pages"
+ROOT = Path(__file__).parent.parent.parent
+SDK = ROOT / "sdk"
+
+# What Chromium logs for a connection that is refused or fails.
+NO_SERVER = r"WebSocket connection to .* failed"
+
+Join = Callable[..., Page]
+
+
+@pytest.fixture
+def join(open_tab: OpenTab, demo: str) -> Join:
+    """Opens a tab with a client that joins the room; keeps its events in `client.events`."""
+
+    def join(room: str, url: str = demo, **options: Any) -> Page:
+        page = sdk_page(open_tab, url, **options)
+        page.evaluate("room => client.joinRoom(room)", room)
+        return page
+
+    return join
+
+
+def sdk_page(open_tab: OpenTab, url: str, **options: Any) -> Page:
+    page = open_tab(f"{url}page.html", html=(PAGES / "sdk.html").read_text(), **options)
+    page.wait_for_function("window.ready")
+    return page
+
+
+def connected(page: Page, count: int) -> list[str]:
+    """Waits until so many members are connected and no others are there; returns their ids."""
+    page.wait_for_function(
+        "count => client.members.size === count"
+        " && [...client.members.values()].every(({ state }) => state === 'connected')",
+        arg=count,
+    )
+    ids: list[str] = page.evaluate("[...client.members.keys()]")
+    return ids
+
+
+def events(page: Page, *types: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(
+        "types => client.events.filter(({ type }) => types.includes(type))"
+        ".map(({ stream, error, ...rest }) => ({ ...rest, error: error && String(error) }))",
+        types,
+    )
+    return found
+
+
+def plays(page: Page, video: str) -> None:
+    """Waits until a video element shows at least five more pictures than it had before."""
+    page.wait_for_function(
+        """selector => {
+          const video = document.querySelector(selector);
+          const frames = video?.getVideoPlaybackQuality().totalVideoFrames ?? 0;
+          if (video) video.shownBefore ??= frames;
+          return video && frames >= video.shownBefore + 5;
+        }""",
+        arg=video,
+    )
+
+
+# Pages
+
+
+def test_the_page_of_the_documentation_works(open_tab: OpenTab, demo: str) -> None:
+    """The ten-line page of docs/sdk.md is a video call."""
+    (html,) = re.findall(r"```html\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)
+    assert len(html.splitlines()) <= 11
+    html = html.replace("ws://localhost:5000", demo.replace("http", "ws"))
+    html += '<link rel="icon" href="data:,">'
+    tabs = [open_tab(f"{demo}page.html", html=html) for _ in range(2)]
+    for tab in tabs:
+        plays(tab, "video:not(#me)")
+        plays(tab, "#me")
+    tabs.pop().close()
+    tabs[0].wait_for_function("document.querySelectorAll('video').length === 1")
+
+
+def test_a_page_for_singo_works(open_tab: OpenTab, demo: str) -> None:
+    """A page written against singo's SDK works when its import is changed."""
+    html = (PAGES / "singo.html").read_text()
+    first, second = (open_tab(f"{demo}page.html", html=html) for _ in range(2))
+    for tab in (first, second):
+        plays(tab, "#partners video")
+        plays(tab, "#my-screen")
+        assert tab.evaluate("ownTracks") == 2
+        assert tab.locator("#partners video").count() == 1
+    second.locator("#mute").click()
+    second.locator("#close").click()
+    first.wait_for_function("document.querySelectorAll('#partners video').length === 0")
+    assert second.evaluate("document.querySelector('#my-screen').srcObject") is None
+
+
+@pytest.mark.parametrize("newcomer", ["sdk", "full"])
+def test_members_that_do_not_trickle(
+    join: Join, open_tab: OpenTab, demo: str, newcomer: str
+) -> None:
+    """A member that knows only full descriptions gets along with this SDK, whoever came first.
+
+    It makes a new connection for each offer, and so is shown what is added later, too.
+    """
+
+    def full_sdp() -> Page:
+        page = open_tab(f"{demo}page.html", html=(PAGES / "full_sdp.html").read_text())
+        page.wait_for_function("window.ready")
+        return page
+
+    full = full_sdp() if newcomer == "sdk" else None
+    page = join("mixed")
+    full = full or full_sdp()
+    connected(page, 1)
+    full.wait_for_function("[...peers.values()].every(pc => pc.connectionState === 'connected')")
+    # Every candidate that was found went with the description.
+    assert "candidate:" in full.evaluate("[...peers.values()][0].remoteDescription.sdp")
+
+    page.evaluate("client.shareScreen(picture())")
+    full.wait_for_function(
+        "[...peers.values()].every(pc => pc.connectionState === 'connected' && pc.getReceivers()"
+        ".filter(({ track }) => track.kind === 'video' && !track.muted).length === 2)"
+    )
+    connected(page, 1)
+    assert not events(page, "error", "leave")
+
+
+def test_candidates_may_come_before_their_description(open_tab: OpenTab, demo: str) -> None:
+    """What overtakes an offer is kept until that has come."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(
+        """async () => {
+          const pc = (window.pc = new RTCPeerConnection());
+          pc.createDataChannel("first");
+          const candidates = [];
+          pc.onicecandidate = ({ candidate }) => candidate && candidates.push(candidate.toJSON());
+          await pc.setLocalDescription();
+          const { sdp } = pc.localDescription;
+          const gathered = () => pc.iceGatheringState === "complete";
+          while (!gathered()) await new Promise((resolve) => setTimeout(resolve, 10));
+
+          const ws = new WebSocket(`ws://${location.host}/connect`);
+          const send = (type, payload) => ws.send(JSON.stringify({ type, payload }));
+          ws.onmessage = ({ data }) => {
+            const { type, payload } = JSON.parse(data);
+            if (type === "new-client") {
+              for (const it of candidates) send("ice-candidate", { ...payload, ...it });
+              send("offer", { ...payload, sdp });
+            }
+            if (type === "answer") pc.setRemoteDescription({ type, sdp: payload.sdp });
+          };
+          await new Promise((resolve) => (ws.onopen = resolve));
+          send("join", { room_id: "early" });
+          // The server has the join when it answers what follows it.
+          send("unknown", null);
+          await new Promise((resolve) => ws.addEventListener("message", ({ data }) =>
+            data.includes("unknown message type") && resolve()));
+          await client.joinRoom("early");
+        }"""
+    )
+    page.wait_for_function("pc.connectionState === 'connected'")
+    assert not events(page, "error")
+
+
+# Negotiation
+
+
+def test_members_hear_and_see_each_other(join: Join) -> None:
+    """Three members: pictures and sound from each to each, each stream told of once."""
+    tabs = [join("three") for _ in range(3)]
+    for tab in tabs:
+        ids = connected(tab, 2)
+        for client_id in ids:
+            tab.wait_for_function(
+                """async id => {
+                  const stats = [...(await client.peerConnection(id).getStats()).values()]
+                    .filter(({ type }) => type === "inbound-rtp");
+                  return stats.some(({ framesDecoded }) => framesDecoded > 5)
+                    && stats.some(({ totalAudioEnergy }) => totalAudioEnergy > 0);
+                }""",
+                arg=client_id,
+            )
+        assert [it["clientId"] for it in events(tab, "track")].sort() == ids.sort()
+        assert not events(tab, "error", "leave", "trackend")
+
+
+def test_offers_that_cross(join: Join) -> None:
+    """Both share their screen in the same moment: each sees the other's."""
+    tabs = [join("glare") for _ in range(2)]
+    for tab in tabs:
+        connected(tab, 1)
+    at = tabs[0].evaluate("Date.now()") + 300
+    for tab in tabs:
+        tab.evaluate(
+            "at => void setTimeout(() => client.shareScreen(picture()), at - Date.now())", at
+        )
+    for tab in tabs:
+        tab.wait_for_function(
+            "[...client.members.values()].every(({ streams, info }) =>"
+            " streams.some(({ id }) => id === info?.screen))"
+        )
+        assert not events(tab, "error", "leave")
+
+
+def test_a_screen_comes_and_goes(join: Join) -> None:
+    """A shared screen is a second stream, also for who comes later; its end is told to all."""
+    sharing, watching = join("screen"), join("screen")
+    connected(sharing, 1)
+    sharing.evaluate("client.shareScreen(picture())")
+    watching.wait_for_function("[...client.members.values()][0].streams.length === 2")
+    late = join("screen")
+    late.wait_for_function(
+        "[...client.members.values()].some(({ streams, info }) =>"
+        " streams.length === 2 && streams.some(({ id }) => id === info?.screen))"
+    )
+    sharing.evaluate("client.screen.getTracks()[0].dispatchEvent(new Event('ended'))")
+    for tab in (watching, late):
+        tab.wait_for_function("client.events.some(({ type }) => type === 'trackend')")
+        tab.wait_for_function(
+            "[...client.members.values()].every(({ streams, info }) =>"
+            " streams.length === 1 && info?.screen === null)"
+        )
+    assert events(sharing, "screenend")
+    # It is the same stream that comes back, or another one: it is told of again.
+    sharing.evaluate("client.shareScreen(picture())")
+    watching.wait_for_function(
+        "client.members.get(client.events.find(({ type }) => type === 'trackend').clientId)"
+        ".streams.length === 2"
+    )
+
+
+def test_a_failed_connection_is_tried_again(join: Join) -> None:
+    """ICE is restarted: both sides get new credentials on the connection that they have.
+
+    That a browser finds a connection failed takes half a minute and a broken network, so it is
+    told here.
+    """
+    first, second = join("restart"), join("restart")
+    (client_id,) = connected(first, 1)
+    connected(second, 1)
+    before = first.evaluate(
+        "client.peerConnection([...client.members.keys()][0]).localDescription.sdp"
+    )
+    first.evaluate(
+        """id => {
+          const pc = client.peerConnection(id);
+          Object.defineProperty(pc, "connectionState", { value: "failed", configurable: true });
+          pc.dispatchEvent(new Event("connectionstatechange"));
+          delete pc.connectionState;
+        }""",
+        client_id,
+    )
+    assert events(first, "peer")[-1]["state"] == "failed"
+    ufrag = re.findall(r"a=ice-ufrag:(\S+)", before)[0]
+    first.wait_for_function(
+        """([id, ufrag]) => {
+          const pc = client.peerConnection(id);
+          return pc.signalingState === "stable" && !pc.localDescription.sdp.includes(ufrag);
+        }""",
+        arg=[client_id, ufrag],
+    )
+    assert not events(second, "error", "leave", "trackend")
+
+
+# The data channel
+
+
+def test_messages_reach_one_or_all(join: Join) -> None:
+    """`send` says how many it reached; what arrives is what was sent, in order."""
+    first, second, third = (join("chat") for _ in range(3))
+    for tab in (first, second, third):
+        connected(tab, 2)
+    everyone_understands = "() => client.send(null) === 2"
+    first.wait_for_function(everyone_understands)
+    assert first.evaluate("[client.send('to all'), client.send({ n: [1, null] })]") == [2, 2]
+    other = second.evaluate("client.clientId")
+    assert first.evaluate("id => client.send('to you', id)", other) == 1
+    assert first.evaluate("client.send('nobody', 'somebody else')") == 0
+    second.wait_for_function("client.events.some(({ data }) => data === 'to you')")
+    told = [it["data"] for it in events(second, "message") if it["data"] is not None]
+    assert told == ["to all", {"n": [1, None]}, "to you"]
+    third.wait_for_function("client.events.some(({ data }) => data?.n)")
+    assert "to you" not in [it["data"] for it in events(third, "message")]
+    with pytest.raises(Exception, match="64 KiB"):
+        first.evaluate("client.send('x'.repeat(70_000))")
+
+
+def test_members_say_what_they_are(join: Join) -> None:
+    """Name, microphone and camera are told to who is there and to who comes."""
+    first, second = join("info"), join("info")
+    connected(second, 1)
+    first.evaluate("client.setName('Ann'); client.changeAudioTrackEnabled(false)")
+    first.evaluate("client.changeVideoTrackEnabled(false)")
+    late = join("info")
+    for tab in (second, late):
+        tab.wait_for_function(
+            "[...client.members.values()].some(({ info }) =>"
+            " info?.name === 'Ann' && info.audio === false && info.video === false)"
+        )
+
+
+# The server
+
+
+def test_the_room_forms_again_after_a_restart(
+    open_tab: OpenTab, join: Join, complaints: list[str]
+) -> None:
+    """The server is killed and comes back: all join again, and no picture is interrupted."""
+    complaints.append(NO_SERVER)
+    with server_process("-demo", exit_code=-9) as server:
+        url, port = url_of(server), str(server.port)
+        tabs = [join("restarted", url=url) for _ in range(3)]
+        members = [connected(tab, 2) for tab in tabs]
+        server.kill()
+        for tab in tabs:
+            tab.wait_for_function("client.state === 'reconnecting'")
+    with server_process("-demo", "-port", port):
+        for tab, ids in zip(tabs, members, strict=True):
+            tab.wait_for_function("client.state === 'joined'")
+            assert connected(tab, 2) == ids
+            assert not events(tab, "leave", "trackend", "error")
+        late = join("restarted", url=url)
+        connected(late, 3)
+        assert [connected(tab, 3) for tab in tabs]
+
+
+@pytest.fixture
+def proxy(server: ServerProcess) -> Iterator[Proxy]:
+    """A way to the server that can be cut."""
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+def test_a_member_that_loses_the_server_is_kept(
+    join: Join, proxy: Proxy, complaints: list[str]
+) -> None:
+    """One connection to the server is cut: the media go on, and nobody is told of a departure.
+
+    The member has another id at the server then; the page keeps the one that it knows.
+    """
+    complaints.append(NO_SERVER)
+    cut, other = join("cut", url=f"http://localhost:{proxy.port}/"), join("cut")
+    (known,) = connected(other, 1)
+    connected(cut, 1)
+    cut.wait_for_function("client.send(null) === 1")
+    proxy.cut()
+    cut.wait_for_function("client.events.filter(({ state }) => state === 'joined').length === 2")
+    assert cut.evaluate("client.clientId") != known
+    assert connected(other, 1) == [known]
+    cut.evaluate("client.shareScreen(picture())")
+    other.wait_for_function("[...client.members.values()][0].streams.length === 2")
+    for tab in (cut, other):
+        assert not events(tab, "leave", "trackend", "error")
+    # Who comes later meets each of them once.
+    connected(join("cut"), 2)
+    assert connected(other, 2)[0] == known
+
+
+def test_a_member_that_does_not_come_back_is_gone(
+    join: Join, proxy: Proxy, complaints: list[str]
+) -> None:
+    """It has lost the server for good and closes: the others are told by its connection's end."""
+    complaints.append(NO_SERVER)
+    lost, other = join("lost", url=f"http://localhost:{proxy.port}/"), join("lost")
+    connected(other, 1)
+    lost.wait_for_function("client.send(null) === 1")
+    proxy.down()
+    lost.wait_for_function("client.state === 'reconnecting'")
+    lost.evaluate("client.close()")
+    other.wait_for_function("client.members.size === 0")
+
+
+def test_no_server(open_tab: OpenTab, demo: str, complaints: list[str]) -> None:
+    """`joinRoom` rejects; camera and microphone stay open for another try."""
+    complaints.append(NO_SERVER)
+    page = sdk_page(open_tab, demo)
+    page.evaluate("window.client = newClient({ signalingServerEndpoint: 'ws://localhost:9' })")
+    with pytest.raises(Exception, match="ws://localhost:9/connect cannot be reached"):
+        page.evaluate("client.joinRoom('room')")
+    assert page.evaluate("[client.state, client.stream.active]") == ["new", True]
+
+
+def test_what_the_server_has_against_something_is_an_event(join: Join) -> None:
+    """A room name that is too long for the server: an error event, with the server's words."""
+    page = join("x" * 256)
+    page.wait_for_function("client.events.some(({ type }) => type === 'error')")
+    (error,) = events(page, "error")
+    assert error["source"] == "server"
+    assert error["error"] == "Error: invalid payload"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("ws://a.example:5000", "ws://a.example:5000/connect"),
+        ("wss://a.example/", "wss://a.example/connect"),
+        ("https://a.example/rooms/", "wss://a.example/rooms/connect"),
+        (None, "ws://localhost:{port}/folder/connect"),
+    ],
+)
+def test_the_endpoint(
+    open_tab: OpenTab, demo: str, server: ServerProcess, endpoint: str | None, url: str
+) -> None:
+    """`/connect` at the endpoint; without one in the folder of the page."""
+    html = (PAGES / "sdk.html").read_text()
+    page = open_tab(f"{demo}folder/page.html?query#fragment", html=html)
+    page.wait_for_function("window.ready")
+    asked = page.evaluate(
+        """endpoint => {
+          window.WebSocket = function (url) { window.asked = url; };
+          newClient({ signalingServerEndpoint: endpoint ?? undefined,
+                      mediaStreamConstrains: {} }).joinRoom("room");
+          return new Promise((resolve) => setTimeout(() => resolve(window.asked)));
+        }""",
+        endpoint,
+    )
+    assert asked == url.format(port=server.port)
+
+
+# Camera and microphone
+
+
+@pytest.fixture
+def refusing(launch: Launch) -> Browser:
+    """A browser with devices whose user refuses what a test has not granted."""
+    return launch(FAKE_DEVICES, REFUSE)
+
+
+@pytest.mark.parametrize(
+    ("granted", "kinds"),
+    [
+        (("camera", "microphone"), ["audio", "video"]),
+        (("microphone",), ["audio"]),
+        (("camera",), ["video"]),
+        ((), []),
+    ],
+)
+def test_joins_with_what_it_may_use(
+    join: Join, refusing: Browser, granted: tuple[str, ...], kinds: list[str]
+) -> None:
+    """Both, one, or nothing: it joins, says what it lacks, and receives all of the others."""
+    other = join(f"granted {granted}")
+    page = join(f"granted {granted}", browser=refusing, permissions=granted)
+    assert page.evaluate("client.stream.getTracks().map(({ kind }) => kind).sort()") == kinds
+    assert [it["source"] for it in events(page, "error")] == ["media"] * (len(kinds) < 2)
+    connected(page, 1)
+    page.wait_for_function("[...client.members.values()][0].streams[0]?.getTracks().length === 2")
+    other.wait_for_function(
+        "count => ([...client.members.values()][0].streams[0]?.getTracks().length ?? 0) === count",
+        arg=len(kinds),
+    )
+    # Two that have nothing to send still have a data channel.
+    third = join(f"granted {granted}", browser=refusing, permissions=granted)
+    third.wait_for_function("client.send('hello') === 2")
+
+
+def test_no_devices(join: Join, launch: Launch) -> None:
+    """A computer without camera and microphone joins too."""
+    page = join("bare", browser=launch(GRANT))
+    assert page.evaluate("[client.state, client.stream.getTracks().length]") == ["joined", 0]
+    assert "NotFoundError" in events(page, "error")[0]["error"]
+
+
+def test_a_stream_of_the_page(join: Join) -> None:
+    """A stream that the page assigns is sent instead of the camera, and is the page's to stop."""
+    first = join("assigned")
+    second = join("assigned")
+    connected(first, 1)
+    first.evaluate("window.own = picture(); client.stream = own")
+    second.wait_for_function(
+        "[...client.members.values()][0].streams.some(s => s.getTracks().length === 1)"
+    )
+    first.evaluate("client.close()")
+    assert first.evaluate("own.active")
+
+
+# The end
+
+
+def test_close_leaves_nothing_behind(join: Join) -> None:
+    """After `close` no connection, track, socket or timer of the client is left; twice is fine."""
+    first, second = join("closing"), join("closing")
+    connected(first, 1)
+    connected(second, 1)
+    left = first.evaluate(
+        """async () => {
+          const { stream } = client;
+          const screen = await client.shareScreen(picture());
+          const pcs = [...client.members.keys()].map((id) => client.peerConnection(id));
+          client.close();
+          client.close();
+          return [pcs.every(({ signalingState }) => signalingState === "closed"),
+                  stream.active, screen.active, client.stream, client.screen, client.clientId,
+                  client.members.size, client.state];
+        }"""
+    )
+    assert left == [True, False, False, None, None, None, 0, "closed"]
+    second.wait_for_function("client.members.size === 0")
+    assert [it["state"] for it in events(first, "state")] == ["connecting", "joined", "closed"]
+    first.evaluate("client.joinRoom('closing')")
+    connected(second, 1)
+
+
+def test_forty_calls_leave_no_connection_behind(join: Join) -> None:
+    """Every RTCPeerConnection, WebSocket and track that the client makes is ended again."""
+    other = join("forty")
+    page = join("elsewhere")
+    page.evaluate(
+        """() => {
+          const made = (window.made = []);
+          for (const name of ["RTCPeerConnection", "WebSocket"]) {
+            window[name] = class extends window[name] {
+              constructor(...args) { super(...args); made.push(this); }
+            };
+          }
+        }"""
+    )
+    for _ in range(40):
+        page.evaluate("client.close(); client.joinRoom('forty')")
+        page.wait_for_function("client.members.size === 1")
+    page.evaluate("client.close()")
+    page.wait_for_function(
+        "made.length >= 80 && made.every((it) =>"
+        " it.signalingState === 'closed' || it.readyState === WebSocket.CLOSED)"
+    )
+    other.wait_for_function("client.members.size === 0")
+    joined, left = (len(events(other, type_)) for type_ in ("join", "leave"))
+    assert joined == left
+
+
+def test_close_while_joining(open_tab: OpenTab, demo: str) -> None:
+    """`close` at any moment of `joinRoom` makes that reject, and nothing is joined or left open."""
+    page = sdk_page(open_tab, demo)
+    outcomes = page.evaluate(
+        """async () => {
+          const outcomes = [];
+          for (let wait = 0; wait < 60; wait += 3) {
+            const client = newClient();
+            const joining = client.joinRoom("never").then(() => "joined", (error) => error.name);
+            await new Promise((resolve) => setTimeout(resolve, wait));
+            client.close();
+            outcomes.push([await joining, client.state, client.stream]);
+          }
+          return outcomes;
+        }"""
+    )
+    assert {it[0] for it in outcomes} <= {"AbortError", "joined"}
+    assert outcomes[0][0] == "AbortError"
+    assert {(it[1], it[2]) for it in outcomes} == {("closed", None)}
+
+
+def test_another_room(join: Join) -> None:
+    """Joining another room leaves the first one; its members are gone, those of the other come."""
+    wanderer, first, second = join("first"), join("first"), join("second")
+    connected(wanderer, 1)
+    wanderer.evaluate("client.joinRoom('second')")
+    first.wait_for_function("client.members.size === 0")
+    connected(second, 1)
+    connected(wanderer, 1)
+
+
+def test_faults_of_the_page_are_events(join: Join) -> None:
+    """A callback that throws or rejects stops nothing, and is told as an error."""
+    page = join("faults")
+    page.evaluate(
+        """() => {
+          client.onTrack = () => { throw new Error("from onTrack"); };
+          client.onLeave = async () => { throw new Error("from onLeave"); };
+        }"""
+    )
+    other = join("faults")
+    connected(page, 1)
+    page.wait_for_function("client.events.some(({ type }) => type === 'track')")
+    other.evaluate("client.close()")
+    page.wait_for_function("client.events.filter(({ source }) => source === 'callback').length > 1")
+
+
+# The files
+
+
+def test_the_types_name_what_is_there() -> None:
+    """signaling.d.ts declares every public member of the class, and no other."""
+    code = (SDK / "signaling.js").read_text(encoding="utf-8")
+    body = code[code.index("class SignalingClient") : code.index("export { SignalingClient")]
+    members = re.findall(
+        r"^  (?:async |get |set )?(?!constructor)(\w+)(?: = |\(.*\) \{)", body, re.M
+    )
+    types = (SDK / "signaling.d.ts").read_text(encoding="utf-8")
+    body = types[types.index("class SignalingClient") :]
+    declared = re.findall(r"^  (?:readonly )?(?!constructor)(\w+)[:(<]", body, re.M)
+    assert set(members) == set(declared) - {"addEventListener", "removeEventListener"}
+
+
+def test_the_sdk_stands_alone() -> None:
+    """One file: it imports nothing."""
+    assert "import" not in re.sub(
+        r"/\*.*?\*/|//.*", "", (SDK / "signaling.js").read_text(), flags=re.S
+    )
