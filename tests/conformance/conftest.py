@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from tests.conformance.peer import Peer, new_client
+from tests.conformance.waits import keepalive_and_deadlines
 from tests.server_process import server_process
 
 Connect = Callable[..., Awaitable[Peer]]
@@ -45,6 +47,18 @@ def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 def url(request: pytest.FixtureRequest, urls: dict[str, str]) -> str:
     """The URL to connect to."""
     return urls[getattr(request, "param", "given")]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def waiting(request: pytest.FixtureRequest, urls: dict[str, str]) -> Iterator[Future[None] | None]:
+    """What takes half a minute, begun before the first test; None if no test is going to look."""
+    if all(item.name != "test_keepalive_and_deadlines" for item in request.session.items):
+        yield None
+        return
+    reference = request.config.getoption("--reference")
+    waits = keepalive_and_deadlines(urls.values(), f"room-{uuid4()}", reference)
+    with ThreadPoolExecutor(1) as executor:
+        yield executor.submit(asyncio.run, waits)
 
 
 @pytest.fixture
