@@ -5,7 +5,7 @@
 export type PeerState = "connecting" | "connected" | "disconnected" | "failed";
 
 /**
- * `joined` once the server has the join; `reconnecting` from the loss of the connection to the
+ * `joined` once the join is sent: the server has no answer to it but an error; `reconnecting` from the loss of the connection to the
  * server until the room is joined again.
  */
 export type ClientState = "new" | "connecting" | "joined" | "reconnecting" | "closed";
@@ -24,6 +24,9 @@ export interface SignalingClientOptions {
   /** For every RTCPeerConnection. By default one public STUN server, no TURN server. */
   rtcConfiguration?: RTCConfiguration;
 }
+
+/** By singo's name. */
+export type SingoClientOptions = SignalingClientOptions;
 
 /** What a member says of itself. */
 export interface MemberInfo {
@@ -85,10 +88,12 @@ export class SignalingClient extends EventTarget {
   constructor(myScreen?: HTMLVideoElement | null, options?: SignalingClientOptions);
 
   /**
-   * Camera and microphone. Null until `openMedia` or `joinRoom`; an empty stream where there are
-   * none. A stream that is assigned before that is used instead, and not stopped by `close`.
+   * Camera and microphone. Null until `openMedia` or `joinRoom`, whatever its type says (singo's); an empty stream where there are
+   * none. A stream that is assigned is used instead, from then on to all members, and not stopped
+   * by `close`; null makes the next `openMedia` open them again.
    */
-  stream: MediaStream | null;
+  get stream(): MediaStream;
+  set stream(stream: MediaStream | null);
   /** The screen while it is shared. */
   readonly screen: MediaStream | null;
   readonly state: ClientState;
@@ -97,7 +102,10 @@ export class SignalingClient extends EventTarget {
   /** The other members, in the order in which they became known. */
   readonly members: ReadonlyMap<string, Member>;
 
-  /** Called for each `track` event; when assigned, at once for the streams that are there. */
+  /**
+   * Called for each `track` event, and with what remains when another stream of a member has ended;
+   * when assigned, at once for the streams that are there.
+   */
   onTrack: ((clientId: string, stream: MediaStream) => unknown) | null;
   /** Called for each `leave` event. */
   onLeave: ((clientId: string) => unknown) | null;
@@ -112,7 +120,8 @@ export class SignalingClient extends EventTarget {
 
   /**
    * Opens camera and microphone if they are not yet, connects if need be and joins; leaves the room
-   * that it was in. Resolves once the join is sent, before any event of the room.
+   * that it was in. Resolves once the join is sent, before any event of the room; at once while
+   * reconnecting, for that joins. Does nothing when it is in this room.
    *
    * From then on, a lost connection is opened again, after 0.5 s to 30 s with exponential backoff and
    * jitter, until `close`. Rejects with an Error when the server cannot be reached the first time
@@ -136,7 +145,7 @@ export class SignalingClient extends EventTarget {
    * Sends the screen as a second stream, until `stopScreen` or until the user ends it in the
    * browser. Rejects as `getDisplayMedia` does, among others when the user declines.
    *
-   * @param stream Instead of asking the user for a screen.
+   * @param stream Instead of asking the user for a screen; is stopped in the end all the same.
    */
   shareScreen(stream?: MediaStream): Promise<MediaStream>;
   stopScreen(): void;

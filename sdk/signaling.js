@@ -21,8 +21,9 @@ const RTC_CONFIGURATION = { iceServers: [{ urls: "stun:stun.l.google.com:19302" 
 const GATHERING = 1000;
 /** For a member that the server reports gone to say that it is still there. */
 const PROBE = 400;
-/** For the members to take note of a new id. */
+/** For the members to take note of a new id, and for one that is back to prove its own. */
 const ANNOUNCEMENT = 1000;
+const PROOF = 2000;
 /** For the connection to the server to be there. */
 const CONNECTING = 10_000;
 /** For a member to be connected: where there is no way at all, browsers never say so. */
@@ -30,9 +31,13 @@ const PAIRING = 20_000;
 /** Between two attempts to reconnect: the first, doubled each time, and the most. */
 const BACKOFF = 1000;
 const MAX_BACKOFF = 30_000;
+/** Without a message before the server counts as gone, until it is seen how often it sends one. */
+const SILENCE = 75_000;
+
+const NAMES = { audio: "microphone", video: "camera" };
 
 /** Negotiated, so that it takes no message to open; an id that in-band channels hardly reach. */
-const CHANNEL = { negotiated: true, id: 1000 };
+const CHANNEL = { negotiated: true, id: 250 };
 const MAX_DATA = 64 * 1024;
 const MAX_NAME = 255;
 /** Candidates that are kept until the description comes which they belong to. */
@@ -52,6 +57,7 @@ export class SignalingClient extends EventTarget {
   #opening = null;
   #attempts = 0;
   #retry = null;
+  #patience = SILENCE;
   /** Changes with each `close`, so that what was begun before it can tell. */
   #life = {};
 
@@ -125,7 +131,12 @@ export class SignalingClient extends EventTarget {
 
   openMedia() {
     if (this.#stream) return Promise.resolve(this.#stream);
-    this.#openingMedia ??= this.#openMedia().finally(() => (this.#openingMedia = null));
+    if (!this.#openingMedia) {
+      const opening = this.#openMedia().finally(() => {
+        if (this.#openingMedia === opening) this.#openingMedia = null;
+      });
+      this.#openingMedia = opening;
+    }
     return this.#openingMedia;
   }
 
@@ -151,11 +162,13 @@ export class SignalingClient extends EventTarget {
       this.#fail("media", new DOMException(text, "SecurityError"));
       wishes = [];
     }
+    let refused = false;
     for (const wish of wishes) {
-      if (wish !== wishes[0] && !(await mayAsk(wish))) continue;
+      if (refused && !(await mayAsk(wish))) continue;
       try {
         return await navigator.mediaDevices.getUserMedia(wish);
       } catch (error) {
+        refused ||= error.name === "NotAllowedError";
         this.#fail("media", error);
       }
     }
@@ -163,13 +176,14 @@ export class SignalingClient extends EventTarget {
   }
 
   #useStream(stream, own) {
-    if (this.#ownsStream && this.#stream !== stream) stop(this.#stream);
+    if (stream === this.#stream) return;
+    if (this.#ownsStream) stop(this.#stream);
     this.#stream = stream;
     this.#ownsStream = own;
     for (const track of stream?.getTracks() ?? []) {
       track.addEventListener("ended", () => {
         if (this.#stream !== stream) return;
-        this.#fail("media", new DOMException(`The ${track.kind} device is gone`, "NotFoundError"));
+        this.#fail("media", new DOMException(`The ${NAMES[track.kind]} is gone`, "NotFoundError"));
         this.#tellInfo();
       });
     }
@@ -194,7 +208,8 @@ export class SignalingClient extends EventTarget {
       stop(stream);
       throw closedMeanwhile();
     }
-    this.stopScreen();
+    if (stream === this.#screen) return stream;
+    stop(this.#screen);
     this.#screen = stream;
     for (const track of stream.getVideoTracks()) {
       track.addEventListener("ended", () => this.#screen === stream && this.stopScreen());
@@ -265,19 +280,21 @@ export class SignalingClient extends EventTarget {
       await this.openMedia();
       if (life === this.#life && this.#state === "connecting") {
         // An attempt of a call before this one serves as well.
-        await (this.#opening ??= this.#open().finally(() => (this.#opening = null)));
+        await (this.#opening ??= this.#open());
       }
     } catch (error) {
       if (life === this.#life && this.#state === "connecting") {
         this.#room = null;
+        this.#opening = null;
         this.#dropSocket();
         this.#setState("new");
       }
       throw error;
     }
     if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
+    this.#opening = null;
     // While reconnecting, the room is joined when the server is there again.
-    if (this.#state !== "reconnecting") this.#join();
+    if (this.#state === "connecting" || (moving && this.#state === "joined")) this.#join();
   }
 
   #join() {
@@ -298,7 +315,7 @@ export class SignalingClient extends EventTarget {
     if (this.#myScreen) show(this.#myScreen, null);
     this.#room = null;
     this.#id = null;
-    this.#opening = null;
+    this.#opening = this.#openingMedia = null;
     this.#attempts = 0;
     this.#setState("closed");
   }
@@ -312,7 +329,11 @@ export class SignalingClient extends EventTarget {
       const opened = Date.now();
       let known = false;
       const timeout = setTimeout(() => this.#lose(ws), CONNECTING);
-      const watch = new Watch(() => this.#lose(ws));
+      const watch = new Watch(this.#patience, () => {
+        // Perhaps it only sends less often.
+        if (!watch.isSure) this.#patience *= 2;
+        this.#lose(ws);
+      });
       ws.onmessage = ({ data }) => {
         const message = parse(data);
         watch.saw(message?.type);
@@ -391,22 +412,33 @@ export class SignalingClient extends EventTarget {
 
   #receive({ type, payload }) {
     const id = payload?.client_id;
-    if (type === "error") this.#fail("server", new Error(String(payload?.error)));
+    if (type === "error") this.#onError(String(payload?.error));
     if (typeof id !== "string" || id === this.#id || this.#state !== "joined") return;
     if (type === "new-client") this.#onNewClient(id);
     if (type === "leave-client") this.#onLeaveClient(id);
-    if (type === "offer") (this.#find(id) ?? this.#add(id)).onOffer(payload.sdp);
-    if (type === "answer") this.#find(id)?.onAnswer(payload.sdp);
+    if (type === "offer") (this.#find(id, payload.sdp) ?? this.#add(id)).onOffer(payload.sdp);
+    if (type === "answer") this.#find(id, payload.sdp)?.onAnswer(payload.sdp);
     if (type === "ice-candidate") this.#onCandidate(id, payload);
+  }
+
+  #onError(text) {
+    // It has left meanwhile, or is not back yet: both are told otherwise.
+    if (!text.startsWith("failed to transfer")) this.#fail("server", new Error(text));
   }
 
   #onNewClient(id) {
     const peer = this.#find(id);
-    // It came back, and has told us before the server did. Whoever joins again otherwise has made
-    // a new start, and waits for an offer.
-    if (peer?.isAlive) peer.resume();
-    else if (peer) peer.startAnew();
-    else this.#add(id).startAnew();
+    const claimed = [...this.#peers.values()].some((each) => each.claim === id && each.isAlive);
+    if (claimed) {
+      // A member that came back makes the offer. If none comes, it is somebody else after all.
+      const life = this.#life;
+      setTimeout(() => {
+        if (life === this.#life && !this.#find(id)) this.#add(id).startAnew();
+      }, PROOF);
+    } else if (!peer?.isAlive) {
+      // Whoever joins again has made a new start, and waits for an offer.
+      (peer ?? this.#add(id)).startAnew();
+    }
   }
 
   async #onLeaveClient(id) {
@@ -414,10 +446,9 @@ export class SignalingClient extends EventTarget {
     const peer = this.#find(id);
     if (!peer) return;
     // It may only have lost the server, and be about to come back under another id.
+    peer.id = null;
     const alive = await peer.ask({ type: "ping" }, PROBE);
-    if (peer.id !== id) return;
-    if (alive) peer.id = null;
-    else this.#remove(peer);
+    if (!alive && peer.id === null) this.#remove(peer);
   }
 
   #onCandidate(id, payload) {
@@ -434,9 +465,13 @@ export class SignalingClient extends EventTarget {
 
   // The members
 
-  /** By the server's id. */
-  #find(id) {
-    return [...this.#peers.values()].find((peer) => peer.id === id);
+  /** By the server's id; or by what the description proves. */
+  #find(id, sdp = undefined) {
+    const peers = [...this.#peers.values()];
+    return (
+      peers.find((peer) => peer.id === id) ??
+      (sdp && peers.find((peer) => peer.prove(id, sdp)))
+    );
   }
 
   #add(id) {
@@ -445,14 +480,15 @@ export class SignalingClient extends EventTarget {
       tracks: () => this.#tracks(),
       info: () => this.#info(),
       // Whoever came later gives way: it would have answered. Server ids sort by time.
-      isPolite: () => this.#id > (peer.id ?? ""),
+      isPolite: () => this.#id > (peer.claim ?? peer.id ?? ""),
       emit: (type, detail = {}) => this.#emit(type, { clientId: peer.key, ...detail }),
       fail: (error) => this.#fail("peer", error, peer.key),
-      isTaken: (other) => other === this.#id || this.#find(other) !== undefined,
       gone: () => this.#remove(peer),
     });
-    this.#peers.set(peer.key, peer);
-    this.#emit("join", { clientId: peer.key });
+    // Somebody that was here under this id, and has left the room and come again.
+    if (this.#peers.has(id)) this.#remove(this.#peers.get(id));
+    this.#peers.set(id, peer);
+    this.#emit("join", { clientId: id });
     for (const candidate of this.#early.get(id) ?? []) peer.onCandidate(candidate);
     this.#early.delete(id);
     return peer;
@@ -475,7 +511,7 @@ export class SignalingClient extends EventTarget {
   async createNewPeer(clientId) {
     await this.openMedia();
     const peer = this.#peers.get(clientId) ?? this.#add(clientId);
-    peer.renew();
+    peer.replace();
     return peer.pc;
   }
 
@@ -512,7 +548,14 @@ export class SignalingClient extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
     if (type === "track") this.#call(this.#onTrack, detail.clientId, detail.stream);
+    if (type === "trackend") this.#showRemaining(detail.clientId);
     if (type === "leave") this.#call(this.onLeave, detail.clientId);
+  }
+
+  /** For pages with one picture for each member, as singo's: that of a screen has ended. */
+  #showRemaining(clientId) {
+    const [stream] = this.#peers.get(clientId)?.streams ?? [];
+    if (stream) this.#call(this.#onTrack, clientId, stream);
   }
 
   async #call(callback, ...args) {
@@ -539,6 +582,8 @@ class Peer {
   key;
   /** What the server knows it by; null while it has lost the server. */
   id;
+  /** What it says that the server knows it by from now on. Anybody can say anything: see `prove`. */
+  claim = null;
   /** @type {RTCPeerConnection | null} */
   pc = null;
   state = "connecting";
@@ -558,6 +603,8 @@ class Peer {
 
   #fingerprint = null;
   #ignoresOffer = false;
+  /** Whether an offer for a new connection is being made or not answered yet. */
+  #beginning = false;
   /** Candidates that came before the description that they belong to. */
   #waiting = [];
   /** Whether the description is sent, so that candidates may follow it. */
@@ -594,8 +641,15 @@ class Peer {
 
   // The connection
 
+  /** Makes a new connection now, whatever is going on with the one there is. */
+  replace() {
+    // What a closed connection is asked never settles.
+    this.#steps = Promise.resolve();
+    this.#renew();
+  }
+
   /** Puts a new connection, to which nothing is agreed yet, in the place of the one there is. */
-  renew() {
+  #renew() {
     this.#discard();
     if (this.#closed) return;
     const pc = (this.pc = new RTCPeerConnection(this.#configuration));
@@ -620,6 +674,7 @@ class Peer {
     this.#understands = false;
     this.#fingerprint = null;
     this.#ignoresOffer = false;
+    this.#beginning = false;
     this.#waiting = [];
     this.#described = false;
     if (!pc) return;
@@ -639,7 +694,10 @@ class Peer {
   #onFailed() {
     // Without the server no other way can be agreed on.
     if (this.id === null) return this.#client.gone();
-    this.pc.restartIce();
+    clearTimeout(this.#pairing);
+    this.#pairing = setTimeout(() => this.#onFailed(), PAIRING);
+    if (this.pc.signalingState === "have-local-offer") this.sendDescription();
+    else this.pc.restartIce();
     this.#setState("failed");
   }
 
@@ -666,8 +724,26 @@ class Peer {
     }
     const sent = new Set(pc.getSenders().map((sender) => sender.track));
     for (const [track, stream] of tracks) {
-      if (!sent.has(track)) pc.addTrack(track, stream);
+      if (!sent.has(track)) this.#sendTrack(track, stream);
     }
+  }
+
+  /** `addTrack` would make the description longer with every track that comes and goes. */
+  #sendTrack(track, stream) {
+    const idle = this.pc.getTransceivers().find(
+      ({ sender, receiver, direction, currentDirection }) =>
+        sender.track === null &&
+        receiver.track.kind === track.kind &&
+        currentDirection !== null &&
+        (direction === "recvonly" || direction === "inactive"),
+    );
+    if (!idle?.sender.setStreams) {
+      this.pc.addTrack(track, stream);
+      return;
+    }
+    idle.sender.replaceTrack(track).catch((error) => this.#client.fail(error));
+    idle.sender.setStreams(stream);
+    idle.direction = idle.direction === "recvonly" ? "sendrecv" : "sendonly";
   }
 
   #onTrack(track, stream = new MediaStream([track])) {
@@ -683,6 +759,18 @@ class Peer {
     if (this.streams.delete(stream)) this.#client.emit("trackend", { stream });
   }
 
+  /**
+   * Whether a description from this id is the member's: its id is another one after it had to
+   * reconnect. It has told us, and its DTLS fingerprint is the same, which nobody else knows.
+   */
+  prove(id, sdp) {
+    if (this.claim !== id || this.#fingerprint === null) return false;
+    if (fingerprintOf(sdp) !== this.#fingerprint) return false;
+    this.id = id;
+    this.claim = null;
+    return true;
+  }
+
   // Negotiation (RFC 8829)
 
   #step(step) {
@@ -695,17 +783,24 @@ class Peer {
 
   /** Makes a new connection and the offer for it. */
   startAnew() {
-    this.#step(() => this.#startAnew());
+    if (this.#beginning) this.resume();
+    else this.#step(() => this.#startAnew());
+    this.#beginning = true;
   }
 
   async #startAnew() {
-    this.renew();
+    this.#renew();
+    this.#beginning = true;
     await this.#offer();
   }
 
-  /** Sends again what may have been lost while one of the two was not in the room. */
+  /**
+   * Makes an offer, or sends again the one that may have been lost, to where the member is now or
+   * says that it is. What comes of it is that each knows the other's new id.
+   */
   resume() {
     if (this.pc?.signalingState === "have-local-offer") this.sendDescription();
+    else this.#step(() => this.#offer());
   }
 
   async #offer() {
@@ -744,7 +839,7 @@ class Peer {
     const description = pc.localDescription;
     await Promise.race([gathered(pc), this.#trickles.promise]);
     const answered = description.type === "offer" && pc.signalingState !== "have-local-offer";
-    if (pc === this.pc && !answered) this.sendDescription();
+    if (pc === this.pc && !answered && !this.#described) this.sendDescription();
   }
 
   sendDescription() {
@@ -763,12 +858,13 @@ class Peer {
       const known = this.#fingerprint;
       if (!this.pc || (known !== null && known !== fingerprint)) {
         const waiting = this.pc ? [] : this.#waiting;
-        this.renew();
+        this.#renew();
         this.#waiting = waiting;
       }
       const { pc } = this;
       await pc.setRemoteDescription({ type: "offer", sdp });
       this.#fingerprint = fingerprint;
+      this.#beginning = false;
       await this.#addCandidates();
       if (/^m=application/m.test(sdp)) this.#openChannel();
       await this.createAnswer();
@@ -788,6 +884,7 @@ class Peer {
       }
       await pc.setRemoteDescription({ type: "answer", sdp });
       this.#fingerprint = fingerprint;
+      this.#beginning = false;
       await this.#addCandidates();
     });
   }
@@ -801,14 +898,13 @@ class Peer {
   }
 
   async #addCandidates() {
+    const { pc } = this;
     const candidates = this.#waiting;
     this.#waiting = [];
     for (const candidate of candidates) {
-      try {
-        await this.pc.addIceCandidate(candidate);
-      } catch (error) {
-        if (!this.#ignoresOffer) this.#client.fail(error);
-      }
+      // One that cannot be used is one way less and no failure: it may belong to an offer that we
+      // ignore, or to a connection that was replaced meanwhile.
+      await pc.addIceCandidate(candidate).catch(() => {});
     }
   }
 
@@ -821,7 +917,8 @@ class Peer {
   }
 
   #send(type, payload) {
-    return this.id !== null && this.#client.send(type, { client_id: this.id, ...payload });
+    const id = this.claim ?? this.id;
+    return id !== null && this.#client.send(type, { client_id: id, ...payload });
   }
 
   // The data channel
@@ -831,8 +928,12 @@ class Peer {
     const channel = (this.#channel = this.pc.createDataChannel("signaling", CHANNEL));
     channel.onopen = () => this.tell({ type: "info", ...this.#client.info() });
     channel.onmessage = ({ data }) => this.#onMessage(parse(data));
-    // A member that has lost the server has no other way to say that it leaves.
-    channel.onclose = () => this.id === null && this.#client.gone();
+    // While the connection is good, only the member itself can have closed this, and this SDK does
+    // so when it leaves. If it has lost the server, there is no other way to learn of that.
+    channel.onclose = () => {
+      const closed = this.#understands && this.pc.connectionState === "connected";
+      if (closed || this.id === null) this.#client.gone();
+    };
   }
 
   /** Returns whether it could be sent. */
@@ -866,46 +967,56 @@ class Peer {
 
   #onMessage(message) {
     if (!message) return;
+    const { type, asked } = message;
     this.#understands = true;
-    if (message.type === "info") {
+    if (type === "info") {
       this.info = infoOf(message);
       this.#tellPage();
-    } else if (message.type === "data") {
+    } else if (type === "data") {
       this.#client.emit("message", { data: message.data });
-    } else if (message.type === "id") {
-      if (typeof message.id !== "string" || this.#client.isTaken(message.id)) return;
-      this.id = message.id;
-      this.tell({ type: "answer", asked: message.asked });
-    } else if (message.type === "ping") {
-      this.tell({ type: "answer", asked: message.asked });
-    } else if (message.type === "answer") {
-      this.#answered.dispatchEvent(new Event(String(message.asked)));
+    } else if (type === "answer") {
+      if (typeof asked === "string") this.#answered.dispatchEvent(new Event(asked));
+    } else if (type === "ping" || type === "id") {
+      if (type === "id" && typeof message.id === "string") this.claim = message.id;
+      if (typeof asked === "string") this.tell({ type: "answer", asked });
     }
   }
 }
 
 /**
- * Notices that the server has gone silent. It sends a message of type `ping` in equal intervals;
- * how long they are is not said, but seen.
+ * Notices that the server has gone silent. It sends a message of type `ping` in equal intervals,
+ * the first of which begins with the connection; how long they are is not said, but seen.
  */
 class Watch {
+  #patience;
   #lost;
-  #pinged = null;
-  #interval = null;
+  #since = Date.now();
+  #interval = 1000;
   #timer = null;
+  /** Whether the interval has been seen. */
+  isSure = false;
 
-  constructor(lost) {
+  constructor(patience, lost) {
+    this.#patience = patience;
     this.#lost = lost;
+    this.#wait();
   }
 
   saw(type) {
-    const now = Date.now();
     if (type === "ping") {
-      if (this.#pinged !== null) this.#interval = Math.max(now - this.#pinged, 1000);
-      this.#pinged = now;
+      const now = Date.now();
+      // The most: two that were held up on the way may come at once.
+      this.#interval = Math.max(this.#interval, now - this.#since);
+      this.#since = now;
+      this.#patience = 2.5 * this.#interval;
+      this.isSure = true;
     }
+    this.#wait();
+  }
+
+  #wait() {
     this.stop();
-    if (this.#interval !== null) this.#timer = setTimeout(this.#lost, this.#interval * 2.5);
+    this.#timer = setTimeout(this.#lost, this.#patience);
   }
 
   stop() {
@@ -913,11 +1024,14 @@ class Watch {
   }
 }
 
-/** Whether the user has not refused that already, and is not asked in vain. */
+/** Whether to ask for one device after both were refused: not if that was meant for both. */
 async function mayAsk({ audio }) {
+  const names = audio ? ["microphone", "camera"] : ["camera", "microphone"];
   try {
-    const name = audio ? "microphone" : "camera";
-    return (await navigator.permissions.query({ name })).state !== "denied";
+    const [own, other] = await Promise.all(
+      names.map(async (name) => (await navigator.permissions.query({ name })).state),
+    );
+    return own === "granted" || (own === "prompt" && other === "denied");
   } catch {
     return false; // Not every browser tells.
   }

@@ -75,7 +75,7 @@ async def idle(context: Context) -> None:
         await asyncio.sleep(0.25)
         now = context.tree.footprint()
     took = time.perf_counter() - begin
-    # Freed memory goes back to the system, if it does, a moment after the last descriptor is
-    # closed.
-    await asyncio.sleep(0.5)
+    # Freed memory goes back to the system, if it does, some time after the last descriptor is
+    # closed; this server looks after a second.
+    await context.sleep(2.5)
     context.finish(_footprint("idle/left", count, context.tree.footprint(), empty, took))
