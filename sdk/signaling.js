@@ -400,7 +400,11 @@ export class SignalingClient extends EventTarget {
     );
     if (this.#ws !== ws || ws.readyState !== WebSocket.OPEN) return;
     this.#join();
-    for (const peer of this.#peers.values()) peer.resume();
+    for (const peer of this.#peers.values()) {
+      // It had to reconnect too, and its old id is nobody's.
+      if (peer.claim !== null) peer.id = null;
+      peer.resume();
+    }
   };
 
   /** Returns whether it could be sent. */
@@ -591,6 +595,7 @@ class Peer {
   info = null;
   /** @type {Set<MediaStream>} */
   streams = new Set();
+
   #configuration;
   #client;
   #pairing = null;
@@ -603,6 +608,8 @@ class Peer {
 
   #fingerprint = null;
   #ignoresOffer = false;
+  /** Whether it has had another id since the last description: an offer of ours went astray. */
+  #moved = false;
   /** Whether an offer for a new connection is being made or not answered yet. */
   #beginning = false;
   /** Candidates that came before the description that they belong to. */
@@ -768,6 +775,7 @@ class Peer {
     if (fingerprintOf(sdp) !== this.#fingerprint) return false;
     this.id = id;
     this.claim = null;
+    this.#moved = true;
     return true;
   }
 
@@ -853,6 +861,8 @@ class Peer {
     this.#step(async () => {
       const crossing = this.pc?.signalingState === "have-local-offer";
       this.#ignoresOffer = crossing && !this.#client.isPolite();
+      if (this.#ignoresOffer && this.#moved) this.sendDescription();
+      this.#moved = false;
       if (this.#ignoresOffer) return;
       const fingerprint = fingerprintOf(sdp);
       const known = this.#fingerprint;
@@ -876,6 +886,7 @@ class Peer {
   onAnswer(sdp) {
     this.#step(async () => {
       const { pc } = this;
+      this.#moved = false;
       if (pc?.signalingState !== "have-local-offer") return;
       const fingerprint = fingerprintOf(sdp);
       if (this.#fingerprint !== null && this.#fingerprint !== fingerprint) {
@@ -917,7 +928,7 @@ class Peer {
   }
 
   #send(type, payload) {
-    const id = this.claim ?? this.id;
+    const id = this.id ?? this.claim;
     return id !== null && this.#client.send(type, { client_id: id, ...payload });
   }
 

@@ -391,9 +391,17 @@ def test_the_room_forms_again_after_a_restart(
             tab.wait_for_function("client.state === 'joined'")
             assert connected(tab, 2) == ids
             assert not events(tab, "leave", "trackend", "error")
+        # Each can negotiate with each again, and with who comes later.
+        for tab in tabs:
+            tab.evaluate("client.shareScreen(picture())")
         late = join("restarted", url=url)
-        connected(late, 3)
-        assert [connected(tab, 3) for tab in tabs]
+        for tab in (*tabs, late):
+            connected(tab, 3)
+            tab.wait_for_function(
+                "[...client.members.values()].every(({ streams, info }) =>"
+                " !info?.screen || streams.some(({ id }) => id === info.screen))"
+                " && [...client.members.values()].filter(({ info }) => info?.screen).length >= 2"
+            )
 
 
 def test_a_server_that_goes_silent(join: Join, complaints: list[str]) -> None:
@@ -439,6 +447,8 @@ def test_a_member_that_loses_the_server_is_kept(
     assert connected(other, 1) == [known]
     cut.evaluate("client.shareScreen(picture())")
     other.wait_for_function("[...client.members.values()][0].streams.length === 2")
+    other.evaluate("client.shareScreen(picture())")
+    cut.wait_for_function("[...client.members.values()][0].streams.length === 2")
     for tab in (cut, other):
         assert not events(tab, "leave", "trackend", "error")
     # Who comes later meets each of them once.
