@@ -1,14 +1,21 @@
-/** Problems that last, as long as they last. */
+import { rescueFocus } from "./dom.js";
 
+/** Problems that last, as long as they last. */
 export class Banner {
   #element;
+  #refuge;
+  /** @type {Map<string, { text: string, row: Element }>} Also those that were dismissed. */
   #problems = new Map();
 
-  constructor(element, signal) {
+  /**
+   * @param {HTMLElement} element Within a live region, which speaks what comes into it.
+   * @param {HTMLElement} refuge Where the focus goes when the last problem goes that has it.
+   */
+  constructor(element, refuge, signal) {
     this.#element = element;
+    this.#refuge = refuge;
     signal.addEventListener("abort", () => {
-      this.#problems.clear();
-      this.#render();
+      for (const key of [...this.#problems.keys()]) this.set(key, null);
     });
   }
 
@@ -17,17 +24,24 @@ export class Banner {
    * @param {import("./problems.js").Problem | null} problem Null when it is over.
    */
   set(key, problem) {
+    const before = this.#problems.get(key);
     // What was dismissed comes back only if something has changed.
-    if (problem?.text === this.#problems.get(key)?.text) return;
-    if (problem) this.#problems.set(key, { ...problem, dismissed: false });
-    else this.#problems.delete(key);
-    this.#render();
+    if (problem?.text === before?.text) return;
+    this.#problems.delete(key);
+    if (problem) {
+      // Only what is new, for all that is put in is spoken.
+      const row = this.#row(problem);
+      this.#problems.set(key, { text: problem.text, row });
+      this.#element.append(row);
+      this.#element.hidden = false;
+    }
+    if (before) this.#remove(before.row);
   }
 
-  #render() {
-    const shown = [...this.#problems.values()].filter(({ dismissed }) => !dismissed);
-    this.#element.hidden = !shown.length;
-    this.#element.replaceChildren(...shown.map((problem) => this.#row(problem)));
+  #remove(row) {
+    rescueFocus(row, this.#element.querySelector("div:not(:focus-within) button") ?? this.#refuge);
+    row.remove();
+    this.#element.hidden = !this.#element.childElementCount;
   }
 
   #row(problem) {
@@ -39,12 +53,9 @@ export class Banner {
     dismiss.type = "button";
     dismiss.className = "quiet";
     dismiss.textContent = "Dismiss";
-    dismiss.onclick = () => {
-      problem.dismissed = true;
-      this.#render();
-    };
     const row = document.createElement("div");
     row.append(sentences, dismiss);
+    dismiss.onclick = () => this.#remove(row);
     return row;
   }
 }

@@ -7,14 +7,18 @@ import { byId } from "./dom.js";
 import { Grid } from "./grid.js";
 import { invitation } from "./invitation.js";
 import { Members } from "./members.js";
-import { problem, serverProblem } from "./problems.js";
+import { joinProblem, problem, serverProblem } from "./problems.js";
 import { linkTo, roomInAddress, setRoomInAddress } from "./rooms.js";
 import { Screen } from "./screen.js";
+import { shownName } from "./settings.js";
 import { copyLink } from "./share.js";
 import { shortcuts } from "./shortcuts.js";
 import { Sound } from "./sound.js";
 import { hush, say } from "./status.js";
 import { Tile } from "./tile.js";
+
+/** So long an answer of the server may be the one to joining, in milliseconds. */
+const JOINING = 10_000;
 
 /**
  * Shows the call until the user leaves it or goes to another room.
@@ -32,8 +36,8 @@ class Call {
   #element = byId("call");
   #heading = this.#element.querySelector("h1");
   #over = new AbortController();
-  #grid = new Grid(byId("grid"), this.#over.signal);
-  #banner = new Banner(byId("banner"), this.#over.signal);
+  #grid = new Grid(byId("grid"), this.#heading, this.#over.signal);
+  #banner = new Banner(byId("banner"), this.#heading, this.#over.signal);
   #own = new Tile("me");
   #client;
   #devices;
@@ -43,6 +47,7 @@ class Call {
   #chat;
   #invitation;
   #wasReconnecting = false;
+  #joined = performance.now();
 
   constructor(client, devices, room, left) {
     this.#client = client;
@@ -63,8 +68,9 @@ class Call {
     this.#grid.add(this.#own.element);
     this.#showOwn();
 
-    deviceButton(byId("microphone"), "audio", this.#devices, signal);
-    deviceButton(byId("camera"), "video", this.#devices, signal);
+    const tryAgain = () => this.#tryAgain();
+    deviceButton(byId("microphone"), "audio", this.#devices, tryAgain, signal);
+    deviceButton(byId("camera"), "video", this.#devices, tryAgain, signal);
     new Screen({ button: byId("screen"), client, grid: this.#grid, signal });
     shortcuts(this.#element, signal);
     on(this.#devices, "change", () => this.#showOwn());
@@ -78,7 +84,7 @@ class Call {
       client,
       grid: this.#grid,
       before: this.#own.element,
-      sound: new Sound(byId("hear"), signal),
+      sound: new Sound(byId("hear"), this.#heading, signal),
       signal,
       changed: () => this.#membersChanged(),
     });
@@ -99,10 +105,17 @@ class Call {
     this.#left();
   }
 
+  /** To get microphone and camera. */
+  async #tryAgain() {
+    this.#banner.set("media", null);
+    const problem = await this.#devices.open();
+    if (!this.#over.signal.aborted) this.#banner.set("media", problem);
+  }
+
   #showOwn() {
-    const name = byId("name").value.trim();
+    const name = shownName(byId("name").value);
     this.#own.update({
-      name: name ? `${name} (you)` : "You",
+      name,
       initialsOf: name,
       state: "connected",
       stream: this.#client.stream,
@@ -129,21 +142,29 @@ class Call {
     const reconnecting = state === "reconnecting";
     this.#banner.set("server", reconnecting ? problem("reconnecting") : null);
     if (this.#wasReconnecting && state === "joined") say("The server is there again");
+    // It is joined anew then.
+    if (reconnecting) this.#banner.set("room", null);
+    if (state === "joined") this.#joined = performance.now();
     this.#wasReconnecting = reconnecting;
   }
 
+  /** Those of microphone and camera are said by what opens them. */
   #showError({ source, error, clientId }) {
-    const text = {
-      server: () => serverProblem(error.message),
-      media: () => error.message,
-      peer: () =>
-        problem("negotiation", {
-          name: this.#members.nameOf(clientId),
-          message: error.message,
-        }).text,
-    }[source]?.();
-    if (text) say(text);
     console.warn(source, error);
+    if (source === "peer") {
+      say(problem("negotiation", { name: this.#members.nameOf(clientId) }).text);
+    } else if (source === "server") {
+      this.#showServerError(error.message);
+    }
+  }
+
+  #showServerError(message) {
+    // Whoever has met somebody is in the room, and has asked the server for more than that.
+    const joining = !this.#members.count && performance.now() - this.#joined < JOINING;
+    const refusal = joinProblem(message, joining);
+    const text = refusal ? null : serverProblem(message);
+    if (refusal) this.#banner.set("room", refusal);
+    if (text) say(text);
   }
 
   #showTitle() {

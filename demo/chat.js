@@ -1,10 +1,14 @@
-import { byId, fromTemplate } from "./dom.js";
+import { byId, fromTemplate, shorten } from "./dom.js";
 import { say } from "./status.js";
 
 /** Older messages are forgotten, so that a long call does not fill the memory. */
 const MOST_MESSAGES = 500;
 /** In code units, as `maxlength` counts; of what members send no more is shown either. */
 const LONGEST = 4000;
+/** How much of one that is not seen is told, in characters. */
+const EXCERPT = 80;
+/** Whoever is so far from the end is reading older ones, in CSS pixels. */
+const READING = 60;
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
@@ -16,6 +20,7 @@ const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-di
 export class Chat extends EventTarget {
   #panel = byId("chat");
   #log = byId("chat-log");
+  #list = this.#log.querySelector("ol");
   #input = byId("chat-input");
   #toggle = byId("chat-toggle");
   #badge = this.#toggle.querySelector(".badge");
@@ -91,7 +96,7 @@ export class Chat extends EventTarget {
     this.#add(clientId, name, text.slice(0, LONGEST), "");
     if (this.#isSeen) return;
     this.#setUnread(this.#unread + 1);
-    if (this.#panel.hidden) say(`${name}: ${excerpt(text)}`);
+    if (this.#panel.hidden) say(`${name}: ${shorten(text.trim(), EXCERPT)}`);
   }
 
   #add(clientId, name, text, note) {
@@ -104,9 +109,11 @@ export class Chat extends EventTarget {
     message.querySelector(".message-text").textContent = text;
     message.querySelector(".message-note").textContent = note;
     message.querySelector(".message-note").hidden = !note;
-    this.#log.append(message);
-    if (this.#log.childElementCount > MOST_MESSAGES) this.#log.firstElementChild.remove();
-    this.#log.scrollTop = this.#log.scrollHeight;
+    const { scrollHeight, scrollTop, clientHeight } = this.#log;
+    const reading = scrollHeight - clientHeight - scrollTop > READING;
+    this.#list.append(message);
+    if (this.#list.childElementCount > MOST_MESSAGES) this.#list.firstElementChild.remove();
+    if (clientId === "me" || !reading) this.#log.scrollTop = this.#log.scrollHeight;
   }
 
   #seen() {
@@ -123,7 +130,7 @@ export class Chat extends EventTarget {
   }
 
   #clear() {
-    this.#log.replaceChildren();
+    this.#list.replaceChildren();
     this.#input.value = "";
     this.#panel.hidden = true;
     this.#toggle.setAttribute("aria-expanded", "false");
@@ -136,9 +143,4 @@ function delivery(sent, others) {
   if (!others) return "Nobody is here to read it.";
   if (!sent) return "It reached nobody: no one is connected to read it.";
   return sent < others ? `It reached ${sent} of ${others}.` : "";
-}
-
-function excerpt(text) {
-  const characters = [...text.trim()];
-  return characters.length > 80 ? `${characters.slice(0, 79).join("")}…` : characters.join("");
 }

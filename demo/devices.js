@@ -1,5 +1,6 @@
 /** Microphone and camera: what there is, what is on, and the buttons that say so. */
 
+import { mediaProblem } from "./problems.js";
 import { say } from "./status.js";
 
 const WORDS = { audio: "microphone", video: "camera" };
@@ -10,16 +11,48 @@ const WORDS = { audio: "microphone", video: "camera" };
  */
 export class Devices extends EventTarget {
   #client = null;
+  /** The client that waits for the browser, and that for the user. */
+  #asking = null;
   #wanted = { audio: true, video: true };
 
-  /** To be called again for each client, and when its stream is another one. */
+  /** To be called for each client. */
   use(client) {
     this.#client = client;
-    for (const track of client.stream?.getTracks() ?? []) {
-      track.addEventListener("ended", () => this.dispatchEvent(new Event("change")));
+    this.#applyAll();
+  }
+
+  /** Whether the browser has not decided yet. */
+  get asking() {
+    return this.#asking !== null && this.#asking === this.#client;
+  }
+
+  /**
+   * Opens what there is; what is open already is closed before, for what is missing is often had
+   * only together with it.
+   *
+   * @returns {Promise<import("./problems.js").Problem | null>} Null if nothing is missing, or the
+   *   client was closed meanwhile.
+   */
+  async open() {
+    const client = (this.#asking = this.#client);
+    const errors = [];
+    const collect = ({ detail }) => detail.source === "media" && errors.push(detail.error);
+    client.addEventListener("error", collect);
+    client.stream = null;
+    this.#changed();
+    try {
+      const stream = await client.openMedia();
+      for (const track of stream.getTracks()) {
+        track.addEventListener("ended", () => this.#onEnded(client, track));
+      }
+      return mediaProblem(stream, errors);
+    } catch {
+      return null;
+    } finally {
+      client.removeEventListener("error", collect);
+      if (this.#asking === client) this.#asking = null;
+      this.#applyAll();
     }
-    this.#apply("audio");
-    this.#apply("video");
   }
 
   /**
@@ -39,16 +72,36 @@ export class Devices extends EventTarget {
     this.#apply(kind);
   }
 
+  #onEnded(client, track) {
+    if (!client.stream?.getTracks().includes(track)) return;
+    say(`Your ${WORDS[track.kind]} is gone. Press its button to try again.`);
+    this.#changed();
+  }
+
+  #applyAll() {
+    this.#apply("audio");
+    this.#apply("video");
+  }
+
   #apply(kind) {
     const wanted = this.#wanted[kind];
     if (kind === "audio") this.#client.changeAudioTrackEnabled(wanted);
     else this.#client.changeVideoTrackEnabled(wanted);
+    this.#changed();
+  }
+
+  #changed() {
     this.dispatchEvent(new Event("change"));
   }
 }
 
-/** Makes a button switch one of them and show its state, until `signal` is aborted. */
-export function deviceButton(button, kind, devices, signal) {
+/**
+ * Makes a button switch one of them and show its state, until `signal` is aborted.
+ *
+ * @param {() => void} tryAgain Called when it is pressed though there is none: perhaps there is one
+ *   by now, or it is allowed.
+ */
+export function deviceButton(button, kind, devices, tryAgain, signal) {
   const word = WORDS[kind];
   const shortcut = button.getAttribute("aria-keyshortcuts");
   const keys = shortcut ? ` (${shortcut})` : "";
@@ -56,13 +109,16 @@ export function deviceButton(button, kind, devices, signal) {
     const state = devices.state(kind);
     button.dataset.state = state;
     button.setAttribute("aria-pressed", String(state === "on"));
-    button.title =
-      state === "none" ? `No ${word}` : `Turn ${state === "on" ? "off" : "on"} ${word}${keys}`;
+    button.title = {
+      on: `Turn off ${word}${keys}`,
+      off: `Turn on ${word}${keys}`,
+      none: devices.asking ? `Waiting for your ${word}` : `No ${word}: try again${keys}`,
+    }[state];
   };
   const press = () => {
-    // Not disabled where there is none, so that it can say what is the matter.
-    if (devices.state(kind) === "none") say(`This page has no ${word} to turn on.`);
-    else devices.toggle(kind);
+    if (devices.state(kind) !== "none") devices.toggle(kind);
+    else if (devices.asking) say("Your browser asks whether it may: answer that first.");
+    else tryAgain();
   };
   devices.addEventListener("change", show, { signal });
   button.addEventListener("click", press, { signal });

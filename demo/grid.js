@@ -1,11 +1,15 @@
+import { rescueFocus } from "./dom.js";
 import { arrange } from "./layout.js";
 
 /** Lays its children out so that all are seen without scrolling, whatever the window's size. */
 export class Grid {
   #element;
+  #refuge;
 
-  constructor(element, signal) {
+  /** @param {HTMLElement} refuge Where the focus goes when a child goes that has it. */
+  constructor(element, refuge, signal) {
     this.#element = element;
+    this.#refuge = refuge;
     const observer = new ResizeObserver(() => this.#layOut(false));
     observer.observe(element);
     signal.addEventListener("abort", () => {
@@ -21,6 +25,7 @@ export class Grid {
   }
 
   remove(child) {
+    rescueFocus(child, this.#refuge);
     child.remove();
     this.#layOut(true);
   }

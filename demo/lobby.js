@@ -1,9 +1,9 @@
 /** Before the call: who one is, which room, and what the others are going to see. */
 
 import { deviceButton } from "./devices.js";
-import { byId } from "./dom.js";
-import { mediaProblem, problem } from "./problems.js";
-import { MAX_ROOM_NAME, randomRoom, roomInAddress } from "./rooms.js";
+import { byId, rescueFocus } from "./dom.js";
+import { JOIN_WITHOUT, problem } from "./problems.js";
+import { MAX_ROOM_NAME, proposedRoom, roomInAddress } from "./rooms.js";
 import { MAX_NAME, rememberName, rememberedName } from "./settings.js";
 
 /**
@@ -26,6 +26,10 @@ class Lobby {
   #join = byId("join");
   #left = new AbortController();
   #joining = false;
+  /** @type {import("./problems.js").Problem | null} */
+  #joinProblem = null;
+  /** @type {import("./problems.js").Problem | null} */
+  #mediaProblem = null;
   #client;
   #devices;
   #joined;
@@ -39,17 +43,20 @@ class Lobby {
   open(returning) {
     const { signal } = this.#left;
     const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
-    deviceButton(byId("preview-microphone"), "audio", this.#devices, signal);
-    deviceButton(byId("preview-camera"), "video", this.#devices, signal);
+    const tryAgain = () => this.#openMedia();
+    deviceButton(byId("preview-microphone"), "audio", this.#devices, tryAgain, signal);
+    deviceButton(byId("preview-camera"), "video", this.#devices, tryAgain, signal);
     on(this.#devices, "change", () => this.#showPicture());
     on(this.#room, "input", () => this.#roomChanged());
     on(window, "hashchange", () => this.#takeRoomFromAddress());
-    on(byId("retry"), "click", () => this.#tryAgain());
+    on(byId("retry"), "click", tryAgain);
     on(this.#element.querySelector("form"), "submit", (event) => {
       event.preventDefault();
       this.#submit();
     });
 
+    // Of the lobby before.
+    this.#showProblem();
     this.#name.value ||= rememberedName().slice(0, MAX_NAME);
     this.#showJoining(false);
     this.#takeRoomFromAddress();
@@ -59,8 +66,12 @@ class Lobby {
     else this.#name.focus();
 
     this.#join.disabled = !globalThis.RTCPeerConnection;
-    if (this.#join.disabled) this.#showProblem(problem("noWebRtc"));
-    else this.#openMedia();
+    if (!this.#join.disabled) {
+      this.#openMedia();
+    } else {
+      this.#joinProblem = problem("noWebRtc");
+      this.#showProblem();
+    }
   }
 
   #close() {
@@ -69,7 +80,9 @@ class Lobby {
   }
 
   #takeRoomFromAddress() {
-    this.#room.value = roomInAddress() || randomRoom();
+    // The call makes the address that of the room which is being joined.
+    if (this.#joining) return;
+    this.#room.value = roomInAddress() || proposedRoom();
     this.#roomChanged();
   }
 
@@ -92,45 +105,32 @@ class Lobby {
   }
 
   async #openMedia() {
-    const errors = [];
-    const collect = ({ detail }) => detail.source === "media" && errors.push(detail.error);
-    this.#note("Your browser asks for camera and microphone. Nobody sees or hears you yet.");
-    this.#client.addEventListener("error", collect);
-    try {
-      const stream = await this.#client.openMedia();
-      this.#devices.use(this.#client);
-      if (!this.#left.signal.aborted) this.#showProblem(mediaProblem(stream, errors), true);
-    } catch {
-      // Closed meanwhile, for a new attempt.
-    } finally {
-      this.#client.removeEventListener("error", collect);
-    }
-  }
-
-  #tryAgain() {
-    this.#client.close();
-    this.#showProblem(null);
-    this.#openMedia();
+    this.#mediaProblem = null;
+    this.#showProblem();
+    const what = await this.#devices.open();
+    if (this.#left.signal.aborted) return;
+    this.#mediaProblem = what && { ...what, remedy: `${what.remedy} ${JOIN_WITHOUT}`.trim() };
+    this.#showProblem();
   }
 
   #showPicture() {
     const state = this.#devices.state("video");
     byId("preview").parentElement.dataset.video = state;
-    this.#note({ on: "", off: "Your camera is off", none: "No camera" }[state]);
-  }
-
-  #note(text) {
+    const asking = "Your browser asks for camera and microphone. Nobody sees or hears you yet.";
+    const none = this.#devices.asking ? asking : "No camera";
     const note = this.#element.querySelector(".preview-note");
-    note.textContent = text;
-    note.hidden = !text;
+    note.textContent = { on: "", off: "Your camera is off", none }[state];
+    note.hidden = state === "on";
   }
 
-  /** @param {boolean} retry Whether camera and microphone are what to try again. */
-  #showProblem(what, retry = false) {
+  #showProblem() {
+    const what = this.#joinProblem ?? this.#mediaProblem;
     const element = byId("problem");
+    if (!what) rescueFocus(element, this.#heading);
     element.querySelector(".problem-text").textContent = what?.text ?? "";
     element.querySelector(".problem-remedy").textContent = what?.remedy ?? "";
-    byId("retry").hidden = !retry || !isSecureContext;
+    // It is for camera and microphone.
+    byId("retry").hidden = what !== this.#mediaProblem || !isSecureContext;
     element.hidden = !what;
   }
 
@@ -140,14 +140,16 @@ class Lobby {
     const room = this.#room.value.trim();
     rememberName(name);
     this.#client.setName(name);
+    this.#joinProblem = null;
+    this.#showProblem();
     this.#showJoining(true);
     try {
       await this.#client.joinRoom(room);
-    } catch {
-      // It has closed camera and microphone too.
+    } catch (error) {
       this.#showJoining(false);
-      await this.#openMedia();
-      this.#showProblem(problem("unreachable"));
+      // Otherwise the client was closed, as the page goes.
+      if (error.name !== "AbortError") this.#joinProblem = problem("unreachable");
+      this.#showProblem();
       return;
     }
     this.#close();
@@ -156,7 +158,9 @@ class Lobby {
 
   #showJoining(joining) {
     this.#joining = joining;
-    // Not disabled: that would take the focus from it.
+    // Not disabled: that would take the focus from them.
+    this.#name.readOnly = joining;
+    this.#room.readOnly = joining;
     this.#join.setAttribute("aria-disabled", String(joining));
     this.#join.textContent = joining ? "Joining…" : "Join";
   }

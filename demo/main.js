@@ -7,7 +7,7 @@ import { lobby } from "./lobby.js";
 import { SignalingClient } from "./sdk/signaling.js";
 
 /** What the server wants every connection to use; without an answer the SDK's own. */
-async function rtcConfiguration() {
+async function fetchConfiguration() {
   try {
     const response = await fetch("config.json");
     return response.ok ? await response.json() : undefined;
@@ -31,7 +31,7 @@ function newClient(rtcConfiguration) {
 window.addEventListener("pagehide", () => window.signaling?.close());
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-const configuration = await rtcConfiguration();
+const configuration = await fetchConfiguration();
 const devices = new Devices();
 for (let returning = false; ; returning = true) {
   const client = newClient(configuration);

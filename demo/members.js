@@ -1,4 +1,4 @@
-import { MAX_NAME } from "./settings.js";
+import { shownName } from "./settings.js";
 import { say } from "./status.js";
 import { Tile } from "./tile.js";
 
@@ -18,8 +18,8 @@ export class Members {
   #sound;
   #signal;
   #changed;
-  /** @type {Map<string, { number: number, announced: boolean, name: string, face: Tile,
-   *   screen: Tile | null }>} */
+  /** @type {Map<string, { number: number, announced: boolean, lost: boolean, name: string,
+   *   face: Tile, screen: Tile | null }>} */
   #members = new Map();
   #numbers = 0;
 
@@ -61,9 +61,10 @@ export class Members {
     if (!known) return;
     const { state, info, streams } = known;
     const member = this.#members.get(clientId) ?? this.#add(clientId);
-    const ownName = [...(info?.name.trim() ?? "")].slice(0, MAX_NAME).join("");
+    const ownName = shownName(info?.name ?? "");
     member.name = ownName || `Guest ${member.number}`;
     if (state === "connected") this.#announceLater(clientId, member);
+    this.#announceState(member, state);
 
     const screen = streams.find(({ id }) => id === info?.screen) ?? null;
     const face = streams.find((stream) => stream !== screen && stream.getTracks().length) ?? null;
@@ -81,7 +82,8 @@ export class Members {
 
   #add(clientId) {
     const face = new Tile(clientId);
-    const member = { number: ++this.#numbers, announced: false, name: "", face, screen: null };
+    const number = ++this.#numbers;
+    const member = { number, announced: false, lost: false, name: "", face, screen: null };
     this.#members.set(clientId, member);
     this.#grid.add(face.element, this.#before);
     return member;
@@ -126,6 +128,17 @@ export class Members {
     if (member.screen) this.#drop(member.screen);
     say(`${member.name} has left`);
     this.#changed();
+  }
+
+  /** That there is no way at all stays in view, and is said elsewhere. */
+  #announceState(member, state) {
+    if (state === "disconnected" && !member.lost) {
+      member.lost = true;
+      say(`The connection to ${member.name} is lost, trying again`);
+    } else if (state === "connected" && member.lost) {
+      member.lost = false;
+      say(`${member.name} is connected again`);
+    }
   }
 
   #announceLater(clientId, member) {

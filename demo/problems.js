@@ -6,31 +6,32 @@
  * @property {string} remedy What to do about it; "" if nothing helps.
  */
 
-const WITHOUT = "You can also join without: you will see and hear the others.";
+/** What else one can do before the call when camera or microphone is missing. */
+export const JOIN_WITHOUT = "You can also join without: you will see and hear the others.";
 
 /** Of camera and microphone; `what` is one of them or both, `message` the browser's own. */
 const MEDIA = {
   insecure: () => ({
     text: "Browsers give camera and microphone only to pages from https or localhost, and this " +
       "one came over http from another machine.",
-    remedy: `Open it over https, or on that machine as localhost. ${WITHOUT}`,
+    remedy: "Open it over https, or on that machine as localhost.",
   }),
   NotAllowedError: ({ what }) => ({
     text: `This page may not use your ${what}.`,
     remedy: "Choose the icon beside the address, allow it there, and try again. If it is allowed " +
-      `there, the settings of your system may forbid it to the browser. ${WITHOUT}`,
+      "there, the settings of your system may forbid it to the browser.",
   }),
   NotReadableError: ({ what }) => ({
     text: `Your ${what} cannot be read: another program may be using it.`,
-    remedy: `Close the other program and try again. ${WITHOUT}`,
+    remedy: "Close the other program and try again.",
   }),
   NotFoundError: ({ what }) => ({
     text: `There is no ${what}.`,
-    remedy: `Plug one in and try again. ${WITHOUT}`,
+    remedy: "Plug one in and try again.",
   }),
   other: ({ what, message }) => ({
     text: `Your ${what} cannot be used: ${message}`,
-    remedy: WITHOUT,
+    remedy: "",
   }),
 };
 
@@ -55,8 +56,17 @@ const OTHERS = {
     remedy: "If this persists, one of you is behind a network which needs a TURN server: see the " +
       "server’s ICE_SERVERS setting.",
   }),
-  negotiation: ({ name, message }) => ({
-    text: `The connection to ${name} could not be agreed on: ${message}`,
+  refused: () => ({
+    text: "The server has not accepted this room: perhaps its name is too long.",
+    remedy: "Nobody can see or hear you here. Leave, and choose a shorter name.",
+  }),
+  notJoined: () => ({
+    text: "The server could not let you into this room.",
+    remedy: "Nobody can see or hear you here. Leave, and try again.",
+  }),
+  // Without the browser's words: they may quote whatever the other side has sent.
+  negotiation: ({ name }) => ({
+    text: `The connection to ${name} could not be agreed on.`,
     remedy: "",
   }),
   screen: ({ message }) => ({ text: `The screen cannot be shared: ${message}`, remedy: "" }),
@@ -64,8 +74,6 @@ const OTHERS = {
 
 /** The server's own errors. Null: a member left before it got what was sent to it, as happens. */
 const SERVER = {
-  "invalid payload": "The server does not accept this. Is the room’s name too long?",
-  "failed to join room": "The server could not let you in. Leave, and try again.",
   "failed to transfer offer": null,
   "failed to transfer answer": null,
   "failed to transfer ice candidate": null,
@@ -100,9 +108,20 @@ export function mediaProblem(stream, errors) {
   });
 }
 
+/**
+ * What a server's error says of the room that was joined.
+ *
+ * @param {boolean} joining Whether joining was all that the server was asked lately.
+ * @returns {Problem | null} Null if nothing.
+ */
+export function joinProblem(message, joining) {
+  if (message === "failed to join room") return OTHERS.notJoined();
+  return message === "invalid payload" && joining ? OTHERS.refused() : null;
+}
+
 /** @returns {string | null} Null if it need not trouble anybody. */
 export function serverProblem(message) {
-  return message in SERVER ? SERVER[message] : `The server reports: ${message}`;
+  return Object.hasOwn(SERVER, message) ? SERVER[message] : `The server reports: ${message}`;
 }
 
 function list(names) {

@@ -10,7 +10,13 @@ const BEINGS = `badger beaver bison crane dolphin eagle falcon ferret finch fox 
   jaguar kestrel koala lark lemur lynx marten moose newt ocelot osprey otter owl panda pelican
   puffin raven robin seal sparrow stork swan tapir tiger walrus whale wren`.split(/\s+/);
 
-export function randomRoom() {
+/** What to call a room that nobody has named. */
+export function proposedRoom() {
+  // Two windows on one computer are there to meet; elsewhere strangers must not.
+  return isLocal() ? "demo" : randomRoom();
+}
+
+function randomRoom() {
   return `${anyOf(QUALITIES)}-${anyOf(BEINGS)}-${10 + random(90)}`;
 }
 

@@ -19,9 +19,7 @@ SDK = DEMO.parent / "sdk"
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
-    ".ico": "image/vnd.microsoft.icon",
     ".js": "text/javascript; charset=utf-8",
-    ".png": "image/png",
     ".svg": "image/svg+xml; charset=utf-8",
     ".ts": "text/plain; charset=utf-8",
     ".webmanifest": "application/manifest+json",
@@ -36,9 +34,8 @@ HEADERS = {
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "img-src 'self' data:",
+            "img-src 'self'",
             "connect-src 'self'",
-            "media-src 'self' blob:",
             "manifest-src 'self'",
             "base-uri 'none'",
             "form-action 'none'",
@@ -63,7 +60,7 @@ def demo_routes(ice_servers: Sequence[IceServer]) -> list[URLSpec]:
     return [
         URLSpec(r"/config\.json", ConfigHandler, {"ice_servers": ice_servers}),
         URLSpec(
-            rf"/((?:{NAME}\.(?:css|html|ico|js|png|svg|webmanifest))?)",
+            rf"/((?:{NAME}\.(?:css|html|js|svg|webmanifest))?)",
             PageHandler,
             {"path": str(DEMO)},
         ),

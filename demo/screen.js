@@ -45,7 +45,7 @@ export class Screen {
   #show() {
     const stream = this.#client.screen;
     this.#button.setAttribute("aria-pressed", String(stream !== null));
-    this.#button.title = stream ? "Stop sharing your screen (s)" : "Share your screen (s)";
+    this.#button.title = stream ? "Stop sharing your screen (Alt+S)" : "Share your screen (Alt+S)";
     if (this.#tile) this.#grid.remove(this.#tile.element);
     this.#tile = null;
     if (!stream) return;

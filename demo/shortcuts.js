@@ -1,5 +1,9 @@
-/** Keys that press the buttons which name them in `aria-keyshortcuts`. */
+/**
+ * Keys that press the buttons which name them in `aria-keyshortcuts`, as "Alt+M". Never a letter
+ * alone: those who speak to their computer would press it with every word.
+ */
 
+/** Where Alt with a letter may be how one types another letter. */
 const TYPING = "input, textarea, select, [contenteditable]";
 
 export function shortcuts(element, signal) {
@@ -10,10 +14,12 @@ export function shortcuts(element, signal) {
     ]),
   );
   const onKey = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    const { altKey, ctrlKey, metaKey, shiftKey } = event;
+    if (!altKey || ctrlKey || metaKey || shiftKey || event.repeat) return;
     if (event.isComposing || event.target.closest(TYPING)) return;
     if (document.querySelector("dialog[open]")) return;
-    const button = buttons.get(event.key.toLowerCase());
+    // Not by `key`: with Alt some systems make another letter of it.
+    const button = buttons.get(event.code.replace("Key", "Alt+"));
     if (!button || button.hidden) return;
     event.preventDefault();
     button.click();

@@ -1,10 +1,15 @@
+import { rescueFocus } from "./dom.js";
+
 /** Plays streams. Browsers may refuse that until the page is touched: a button asks for it then. */
 export class Sound {
   #button;
+  #refuge;
   #waiting = new Set();
 
-  constructor(button, signal) {
+  /** @param {HTMLElement} refuge Where the focus goes when the button goes that has it. */
+  constructor(button, refuge, signal) {
     this.#button = button;
+    this.#refuge = refuge;
     button.addEventListener("click", () => this.#playAll(), { signal });
     signal.addEventListener("abort", () => {
       this.#waiting.clear();
@@ -21,11 +26,16 @@ export class Sound {
       // Others mean that the stream was replaced or its tile removed meanwhile.
       if (error.name === "NotAllowedError") this.#waiting.add(video);
     }
-    this.#button.hidden = !this.#waiting.size;
+    this.#show();
   }
 
   forget(video) {
     this.#waiting.delete(video);
+    this.#show();
+  }
+
+  #show() {
+    if (!this.#waiting.size) rescueFocus(this.#button, this.#refuge);
     this.#button.hidden = !this.#waiting.size;
   }
 

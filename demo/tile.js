@@ -13,6 +13,7 @@ export class Tile {
   element = fromTemplate("tile");
   video = this.element.querySelector("video");
   #name = this.element.querySelector(".tile-name");
+  #own;
   #state = this.element.querySelector(".tile-state-text");
   #initials = this.element.querySelector(".initials");
 
@@ -24,6 +25,9 @@ export class Tile {
     this.element.dataset.clientId = clientId;
     if (screen) this.element.dataset.screen = "true";
     this.video.muted = clientId === "me";
+    // Apart from the name: others may call themselves whatever they like.
+    this.#own = clientId === "me" && !screen;
+    this.element.querySelector(".you").hidden = !this.#own;
     const enlarge = this.element.querySelector(".tile-enlarge");
     enlarge.hidden = !screen || !document.fullscreenEnabled;
     enlarge.onclick = () => this.#enlarge();
@@ -33,7 +37,7 @@ export class Tile {
    * Returns whether the stream is another one than before, and has to be played.
    *
    * @param {object} content
-   * @param {string} content.name
+   * @param {string} content.name May be "" for one's own.
    * @param {string} content.initialsOf What somebody calls itself; "" if nothing.
    * @param {import("./sdk/signaling.js").PeerState} content.state
    * @param {MediaStream | null} content.stream
@@ -42,7 +46,8 @@ export class Tile {
    */
   update({ name, initialsOf, state, stream, audio, video }) {
     Object.assign(this.element.dataset, { state, audio, video });
-    this.element.setAttribute("aria-label", describe(name, state, audio, video));
+    const label = [this.#own && "You", name].filter(Boolean).join(", ");
+    this.element.setAttribute("aria-label", describe(label, state, audio, video));
     this.#name.textContent = name;
     this.#state.textContent = STATES[state];
     this.#initials.textContent = initials(initialsOf);

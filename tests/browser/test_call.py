@@ -129,8 +129,10 @@ def test_mute_and_camera_off_are_seen(call: Call) -> None:
     # Who comes later sees it too.
     third = call("mute")
     expect(third.locator(tile_of(third, second))).to_have_attribute("data-audio", "off")
+    # A letter alone presses nothing.
     second.keyboard.press("m")
-    second.keyboard.press("v")
+    second.keyboard.press("Alt+m")
+    second.keyboard.press("Alt+v")
     expect(tile).to_have_attribute("data-audio", "on")
     expect(tile).to_have_attribute("data-video", "on")
 
@@ -160,7 +162,7 @@ def test_chat(call: Call) -> None:
     members(first, 1)
     second.wait_for_function("() => signaling.send(null) === 1")
     first.wait_for_function("() => signaling.send(null) === 1")
-    first.keyboard.press("c")
+    first.keyboard.press("Alt+c")
     first.locator("#chat-input").fill("hello <b>there</b>")
     first.keyboard.press("Enter")
     expect(second.locator("#chat-toggle")).to_contain_text("1")
@@ -172,8 +174,8 @@ def test_chat(call: Call) -> None:
     second.locator("#chat-input").fill("hi")
     second.keyboard.press("Enter")
     expect(first.locator("#chat-log li").last).to_contain_text("hi")
-    # A shortcut's letter is only a letter there.
-    second.locator("#chat-input").press_sequentially("mvc")
+    # There Alt with a letter may be how one types another.
+    second.keyboard.press("Alt+m")
     expect(second.locator("#microphone")).to_have_attribute("aria-pressed", re.compile(".*"))
     expect(second.locator('.tile[data-client-id="me"]')).to_have_attribute("data-audio", "on")
 
@@ -237,6 +239,8 @@ def test_an_insecure_origin(
     page = open_tab(url, browser=elsewhere, permissions=())
     assert not page.evaluate("isSecureContext")
     expect(page.locator("#problem")).to_contain_text("https")
+    # Strangers are not to meet there.
+    expect(page.locator("#room")).to_have_value(re.compile(r"^[a-z]+-[a-z]+-\d\d$"))
     enter(page, "insecure")
     expect(page.locator('.tile[data-client-id="me"]')).to_be_visible()
 
@@ -273,11 +277,189 @@ def test_a_member_that_cannot_be_reached(call: Call) -> None:
     expect(first.locator("#banner")).to_contain_text("Bob")
 
 
+def test_what_others_send_is_not_shown_as_the_pages_own(call: Call) -> None:
+    """Neither what a browser quotes of an offer, nor characters that turn a name around."""
+    first, second = call("hostile", "Ann"), call("hostile")
+    members(first, 1)
+    second.evaluate("signaling.setName('\\u202eAnn\\u2066\\u0007 (you)')")
+    tile = first.locator(tile_of(first, second))
+    expect(tile.locator(".tile-name")).to_have_text("Ann (you)", use_inner_text=True)
+    expect(tile.locator(".you")).to_be_hidden()
+    expect(first.locator('[data-client-id="me"] .you')).to_be_visible()
+    first.evaluate(
+        """() => {
+          const [clientId] = signaling.members.keys();
+          const error = new Error("Invalid SDP line: call 0900 " + "x".repeat(5000));
+          const detail = { source: "peer", error, clientId };
+          signaling.dispatchEvent(new CustomEvent("error", { detail }));
+        }"""
+    )
+    expect(first.locator("#status")).to_contain_text("could not be agreed on")
+    expect(first.locator("#status")).not_to_contain_text("0900")
+
+
+def test_messages_cover_nothing(call: Call) -> None:
+    """However long, they stay below a problem and above the controls, on a phone too."""
+    page = call("covered", viewport={"width": 320, "height": 568})
+    page.evaluate(
+        """() => {
+          const fail = (text) => {
+            const detail = { source: "server", error: new Error(text) };
+            signaling.dispatchEvent(new CustomEvent("error", { detail }));
+          };
+          fail("failed to join room");
+          for (let i = 0; i < 4; i++) fail("long ".repeat(500));
+        }"""
+    )
+    expect(page.locator("#banner")).to_be_visible()
+    message = page.locator("#status > p").last
+    assert len(message.text_content() or "") == 200
+    for width, height in [(320, 568), (390, 844), (568, 320), (844, 390), (1280, 800)]:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(
+            """() => {
+              const box = (it) => it.getBoundingClientRect();
+              const all = (selector) => [...document.querySelectorAll(selector)].map(box);
+              const apart = (a, b) => a.right <= b.left || b.right <= a.left
+                || a.bottom <= b.top || b.bottom <= a.top;
+              return all("#status > p").every((it) => it.right <= innerWidth
+                && all("#banner, .controls button").every((other) => apart(it, other)));
+            }"""
+        )
+
+
+def test_a_room_that_the_server_refuses(open_tab: OpenTab) -> None:
+    """The page says so as long as one stays, with the way out, which leads to a shorter name."""
+    env = {"ICE_SERVERS": "[]", "MAX_ROOM_NAME": "10"}
+    with server_process("-demo", env=env) as server:
+        page = open_tab(url_of(server))
+        enter(page, "a-name-too-long")
+        expect(page.locator("#banner")).to_contain_text("not accepted")
+        expect(page.locator("#banner")).to_contain_text("Leave")
+        page.locator("#leave").click()
+        enter(page, "short")
+        expect(page.locator("#banner")).to_be_hidden()
+        page.close()
+
+
+def test_a_device_comes_back(call: Call) -> None:
+    """Its button tries again, during the call too, and says what is wrong if that fails."""
+    first, second = call("back"), call("back")
+    members(first, 1)
+    tile = first.locator(tile_of(first, second))
+    expect(tile).to_have_attribute("data-audio", "on")
+    second.evaluate(
+        """() => {
+          const [track] = signaling.stream.getAudioTracks();
+          track.stop();
+          track.dispatchEvent(new Event("ended"));
+          const { mediaDevices } = navigator;
+          const { getUserMedia } = mediaDevices;
+          mediaDevices.getUserMedia = () => new Promise((resolve, reject) => {
+            window.refuse = () => {
+              mediaDevices.getUserMedia = async () => {
+                mediaDevices.getUserMedia = getUserMedia;
+                throw new DOMException("busy", "NotReadableError");
+              };
+              reject(new DOMException("busy", "NotReadableError"));
+            };
+          });
+        }"""
+    )
+    expect(second.locator("#status")).to_contain_text("microphone is gone")
+    expect(tile).to_have_attribute("data-audio", "none")
+    for _ in range(2):
+        second.locator("#microphone").click()
+    expect(second.locator("#status")).to_contain_text("answer that first")
+    second.evaluate("refuse()")
+    expect(second.locator("#banner")).to_contain_text("another program")
+    second.locator("#microphone").click()
+    expect(second.locator("#banner")).to_be_hidden()
+    expect(tile).to_have_attribute("data-audio", "on")
+    expect(tile).to_have_attribute("data-video", "on")
+    (client_id,) = members(first, 1)
+    first.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
+
+
+def test_older_messages_are_read_in_peace(call: Call) -> None:
+    """What comes meanwhile does not scroll to the end."""
+    first, second = call("scroll"), call("scroll")
+    members(first, 1)
+    first.wait_for_function("() => signaling.send(null) === 1")
+    second.locator("#chat-toggle").click()
+    for count in (40, 41):
+        first.evaluate("n => { for (let i = 0; i < n; i++) signaling.send({ chat: 'x' }); }", count)
+        expect(second.locator("#chat-log li")).to_have_count(40 if count == 40 else 81)
+        top = second.locator("#chat-log").evaluate("it => it.scrollTop")
+        assert (top > 0) == (count == 40)
+        second.locator("#chat-log").evaluate("it => { it.scrollTop = 0; }")
+
+
 # The page
 
 
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (390, 844), (844, 390)])
+def test_the_lobby_fits(
+    open_tab: OpenTab, demo: str, refusing: Browser, width: int, height: int
+) -> None:
+    """The form is in view without scrolling on a phone, also when a problem is shown."""
+    viewport = {"width": width, "height": height}
+    for options in ({}, {"browser": refusing, "permissions": ()}):
+        page = open_tab(demo, viewport=viewport, **options)
+        if options:
+            expect(page.locator("#problem")).to_be_visible()
+        for field in ("#name", "#room", "#join"):
+            expect(page.locator(field)).to_be_in_viewport(ratio=1)
+
+
+def test_what_is_joined_is_what_is_shown(open_tab: OpenTab, demo: str) -> None:
+    """While joining, neither the field nor the address leads to another room."""
+    page = open_tab(demo)
+    page.evaluate(
+        """() => {
+          const join = signaling.joinRoom.bind(signaling);
+          signaling.joinRoom = async (room) => {
+            await new Promise((go) => (window.go = go));
+            await join(room);
+          };
+        }"""
+    )
+    page.locator("#room").fill("first")
+    page.locator("#join").click()
+    expect(page.locator("#join")).to_have_text("Joining…")
+    expect(page.locator("#room")).not_to_be_editable()
+    page.evaluate("location.hash = 'second'")
+    expect(page.locator("#room")).to_have_value("first")
+    page.evaluate("go()")
+    expect(page.locator("#call h1")).to_have_text("first")
+    assert page.url.endswith("#first")
+
+
+def test_the_focus_is_never_lost(
+    call: Call, open_tab: OpenTab, demo: str, refusing: Browser
+) -> None:
+    """What goes while it has the focus hands it to the heading."""
+    page = open_tab(demo, browser=refusing, permissions=())
+    page.locator("#retry").press("Enter")
+    expect(page.locator("#lobby h1")).to_be_focused()
+    first = call("focus")
+    first.locator(".invitation button").focus()
+    call("focus")
+    members(first, 1)
+    expect(first.locator("#call h1")).to_be_focused()
+    first.evaluate(
+        """() => {
+          const detail = { source: "server", error: new Error("failed to join room") };
+          signaling.dispatchEvent(new CustomEvent("error", { detail }));
+        }"""
+    )
+    first.locator("#banner button").press("Enter")
+    expect(first.locator("#banner")).to_be_hidden()
+    expect(first.locator("#call h1")).to_be_focused()
+
+
 def test_two_windows_and_no_reading(open_tab: OpenTab, demo: str) -> None:
-    """Enter joins a room with a name made up; its link leads a second window into it."""
+    """Enter joins the room that is proposed; its link leads a second window into it."""
     first = open_tab(demo)
     expect(first.locator("#room")).not_to_be_empty()
     first.wait_for_function("() => document.querySelector('#preview').videoWidth > 0")
@@ -291,6 +473,15 @@ def test_two_windows_and_no_reading(open_tab: OpenTab, demo: str) -> None:
     for tab in (first, second):
         members(tab, 1)
     assert second.url == link
+
+
+def test_two_windows_of_one_computer(open_tab: OpenTab, demo: str) -> None:
+    """Whoever opens the page of this computer twice, and presses Enter in each, is in one call."""
+    tabs = [open_tab(demo) for _ in range(2)]
+    for tab in tabs:
+        tab.locator("#room").press("Enter")
+    for tab in tabs:
+        members(tab, 1)
 
 
 def test_the_link_is_copied(call: Call, demo: str) -> None:
