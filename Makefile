@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test lint bench clean
+.PHONY: run demo test test-browser lint bench clean
 
 run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 8080"
 	$(BIN)/python main.py $(ARGS)
@@ -10,8 +10,11 @@ run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 80
 demo: .venv/run  ## start the server with the demo page; flags go into ARGS here too
 	$(BIN)/python main.py -demo $(ARGS)
 
-test: .venv/test  ## run the tests; pytest's arguments go into ARGS
-	$(BIN)/python -X dev -m pytest $(ARGS)
+test: .venv/test  ## run the tests but those in a browser; pytest's arguments go into ARGS
+	$(BIN)/python -X dev -m pytest --ignore tests/browser $(ARGS)
+
+test-browser: .venv/test  ## run the tests in Chromium, which take as long as all others together
+	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)
 
 lint: .venv/test  ## style and types
 	$(BIN)/ruff check .

@@ -198,10 +198,10 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, names: lis
         parser.error(f"nothing can listen on {args.host}: {error.strerror}")
     if args.plot and "rooms" not in names:
         parser.error("--plot draws the scenario rooms, which is not selected")
-    if args.plot and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--plot needs matplotlib: python -m pip install -r bench/requirements.txt")
     if args.plot and args.plot.suffix != ".png":
         parser.error(f"--plot writes PNG, and {args.plot} does not end in .png")
+    if args.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: python -m pip install -r bench/requirements.txt")
     for path in filter(None, (args.json, args.plot)):
         if not path.resolve().parent.is_dir():
             parser.error(f"no directory {path.parent}")

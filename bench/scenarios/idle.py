@@ -77,5 +77,5 @@ async def idle(context: Context) -> None:
     took = time.perf_counter() - begin
     # Freed memory goes back to the system, if it does, some time after the last descriptor is
     # closed; this server looks after a second.
-    await context.sleep(2.5)
+    await asyncio.sleep(2.5)
     context.finish(_footprint("idle/left", count, context.tree.footprint(), empty, took))

@@ -415,6 +415,7 @@ def test_the_lobby_fits(
 def test_what_is_joined_is_what_is_shown(open_tab: OpenTab, demo: str) -> None:
     """While joining, neither the field nor the address leads to another room."""
     page = open_tab(demo)
+    page.wait_for_function("() => window.signaling")
     page.evaluate(
         """() => {
           const join = signaling.joinRoom.bind(signaling);
@@ -440,6 +441,7 @@ def test_the_focus_is_never_lost(
 ) -> None:
     """What goes while it has the focus hands it to the heading."""
     page = open_tab(demo, browser=refusing, permissions=())
+    expect(page.locator("#retry")).to_be_visible()
     page.locator("#retry").press("Enter")
     expect(page.locator("#lobby h1")).to_be_focused()
     first = call("focus")
@@ -479,6 +481,7 @@ def test_two_windows_of_one_computer(open_tab: OpenTab, demo: str) -> None:
     """Whoever opens the page of this computer twice, and presses Enter in each, is in one call."""
     tabs = [open_tab(demo) for _ in range(2)]
     for tab in tabs:
+        expect(tab.locator("#room")).to_be_visible()
         tab.locator("#room").press("Enter")
     for tab in tabs:
         members(tab, 1)
@@ -531,7 +534,7 @@ def test_any_link_opens_the_lobby(open_tab: OpenTab, demo: str, fragment: str) -
 def test_the_keyboard_is_enough(call: Call, open_tab: OpenTab, demo: str) -> None:
     """Every control is reached with the tab key and has a name for screen readers."""
     page = open_tab(demo)
-    page.locator("#name").focus()
+    expect(page.locator("#name")).to_be_focused()
     page.keyboard.type("Ann")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
