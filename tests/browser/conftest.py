@@ -45,13 +45,19 @@ OpenTab = Callable[..., Page]
 Launch = Callable[..., Browser]
 
 
+SKIPPED = CHROMIUM is None and os.environ.get("CI") != "true"
+MISSING = "tests/browser needs Chromium: apt install chromium, or set CHROMIUM=PATH"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if CHROMIUM or os.environ.get("CI") == "true":
-        return
-    missing = pytest.mark.skip(reason="needs Chromium: apt install chromium, or set CHROMIUM=PATH")
     for item in items:
-        if "tests/browser/" in item.path.as_posix():
-            item.add_marker(missing)
+        if SKIPPED and "tests/browser/" in item.path.as_posix():
+            item.add_marker(pytest.mark.skip(reason=MISSING))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if SKIPPED:
+        terminalreporter.write_line(MISSING)
 
 
 @pytest.fixture(autouse=True)
