@@ -658,6 +658,20 @@ def test_joining_twice_at_once(open_tab: OpenTab, demo: str, join: Join) -> None
     assert len(events(other, "join")) == 1
 
 
+def test_a_member_that_joins_twice_at_once(join: Join, open_tab: OpenTab, demo: str) -> None:
+    """Somebody without this SDK is announced twice: it gets one offer, and is connected."""
+    page = join("mixed")
+    join_message = 'ws.send(JSON.stringify({ type: "join", payload: { room_id: "mixed" } }));'
+    html = (PAGES / "full_sdp.html").read_text()
+    assert html.count(join_message) == 1
+    offer = 'if (type === "offer")'
+    html = html.replace(offer, f"{offer} window.offers = (window.offers ?? 0) + 1; {offer}")
+    twice = open_tab(f"{demo}page.html", html=html.replace(join_message, join_message * 2))
+    connected(page, 1)
+    assert twice.evaluate("offers") == 1
+    assert not events(page, "error", "leave")
+
+
 def test_there_and_back_again(join: Join) -> None:
     """Who leaves a room and comes back over the same connection is met again."""
     staying, wandering = join("there"), join("there")
