@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import re
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
@@ -35,6 +38,11 @@ BACKLOG = 4096
 MAX_BODY_SIZE = 64 * 1024
 
 
+PATHS = ("/health", "/connect", "/ws")
+
+_AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+
+
 class ListenError(Exception):
     """The address cannot be listened on; the text is one line and names it."""
 
@@ -42,7 +50,7 @@ class ListenError(Exception):
 def make_app(manager: RoomManager, config: Config, connections: Connections) -> Application:
     """The routes. Its connections are in `connections` from their opening until they are gone."""
     collaborators = {"manager": manager, "config": config, "connections": connections}
-    return Application(
+    return Router(
         [
             (r"/health", _respond(200, "OK")),
             (r"/connect", Handler, collaborators),
@@ -55,6 +63,19 @@ def make_app(manager: RoomManager, config: Config, connections: Connections) -> 
         websocket_ping_timeout=config.ping_timeout,
         log_function=lambda handler: None,  # Joins and leaves are logged, requests are not.
     )
+
+
+class Router(Application):
+    """Routes by the path as Go's `ServeMux` sees it: decoded, and without the host before it."""
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        # A proxy may pass on what it is asked for itself: `http://host/path` (RFC 9112, 3.2.2).
+        path = _AUTHORITY.sub("", request.path) or "/"
+        # Only these: what the demo serves has plain names and no others.
+        request.path = unquote(path) if unquote(path) in PATHS else path
+        # No request has a use for a body, and Tornado refuses those which it cannot read.
+        request.headers.pop("Content-Type", None)
+        return super().find_handler(request, **kwargs)
 
 
 def _respond(status: int, text: str) -> Callable[[HTTPServerRequest], None]:
@@ -83,18 +104,16 @@ async def serve(config: Config) -> None:
     app = make_app(manager, config, connections)
     http_server = HTTPServer(
         app,
-        idle_connection_timeout=config.handshake_timeout,
+        idle_connection_timeout=config.idle_timeout,
         body_timeout=config.handshake_timeout,
         max_body_size=MAX_BODY_SIZE,
     )
     sockets = _listen(config.addr, config.port)
     _raise_file_limit()
     logger.info("transport: %s", config.transport)
-    listener = Listener(app, http_server, config.handshake_timeout)
-    if config.transport == "tornado":
-        http_server.add_sockets(sockets)
-    else:
-        await listener.add_sockets(sockets, BACKLOG)
+    upgrades = config.transport == "auto"
+    listener = Listener(app, http_server, config.handshake_timeout, upgrades=upgrades)
+    await listener.add_sockets(sockets, BACKLOG)
     stop = _stop_on_signal()
     for listening in sockets:
         logger.info("listening on %s", _host_port(*listening.getsockname()[:2]))

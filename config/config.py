@@ -23,6 +23,10 @@ Characters = Annotated[
 Seconds = Annotated[
     float, Meta(ge=0.001, le=86400, description="a number of seconds from 0.001 to 86400")
 ]
+# After five seconds a client that does not answer a close is dropped anyway.
+ShutdownSeconds = Annotated[
+    float, Meta(ge=0.001, le=5, description="a number of seconds from 0.001 to 5")
+]
 Transport = Literal["auto", "tornado"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -87,14 +91,17 @@ class Config:
     """Bytes that may wait to be sent to one client; when it falls further behind, it is closed with
     1013. A client for which nothing waits may be sent a message of any length."""
     handshake_timeout: Seconds = 10.0
-    """Seconds for a request to arrive whole; also for a connection to wait for its next request."""
+    """Seconds for a request to arrive whole, from the connection or its first byte on."""
+    idle_timeout: Seconds = 75.0
+    """Seconds for an HTTP connection to wait for its next request; longer than a load balancer
+    keeps it, or that sends requests into a closing connection."""
     keepalive_interval: Seconds = 30.0
     """Seconds between two messages of type `ping`, counted from the connection's start."""
     ping_interval: Seconds = 30.0
     """Seconds between two WebSocket pings."""
     ping_timeout: Seconds = 20.0
     """Seconds for the pong to come, at most `ping_interval`; then the client counts as gone."""
-    shutdown_timeout: Seconds = 3.0
+    shutdown_timeout: ShutdownSeconds = 3.0
     """Seconds for clients to answer the close with which the server stops."""
     transport: Transport = "auto"
     """What reads and writes frames: the project's own protocol where it can, or Tornado's."""

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from msgspec import Raw, UnsetType
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketHandler, WebSocketProtocol
+from tornado.websocket import WebSocketHandler
 
 from config.config import Config
 from handler.connections import Connections
@@ -32,6 +33,7 @@ from model.room import Client
 from repository.room import NotFoundError, RepositoryError
 from transport.choice import websocket_protocol
 from transport.fallback import StreamProtocol
+from transport.handshake import refusal
 from transport.protocol import LoopProtocol
 
 logger = logging.getLogger(__name__)
@@ -85,20 +87,20 @@ class Handler(WebSocketHandler):
         # What to come back with, for who is refused (RFC 6455, section 4.4).
         self.set_header("Sec-WebSocket-Version", "13")
 
-    def check_origin(self, origin: str) -> bool:
-        """Any page may connect, as to the original."""
-        return True
+    async def get(self) -> None:
+        """Upgrades the connection, whatever page asks for it.
 
-    def get_websocket_protocol(self) -> WebSocketProtocol:
-        protocol = websocket_protocol(self)
-        if protocol is None:
-            raise HTTPError(400)
+        Tornado's own `get` also judges the fields Origin and Sec-Fetch-Site, and raises for some.
+        """
+        self.open_args, self.open_kwargs = (), {}
+        self.ws_connection = websocket_protocol(self)
         self.clear_header("Sec-WebSocket-Version")
-        return protocol
+        await self.ws_connection.accept_connection(self)
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
-        if status_code == 405:
-            self.set_status(400)  # A method that cannot upgrade is a request without an upgrade.
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # What does not ask for an upgrade is refused for that first, whatever its method.
+            self.set_status(refusal(self.request) or status_code)
         self.finish(f"{self._reason}\n")
 
     # The connection

@@ -35,7 +35,7 @@ class Echo(WebSocketHandler):
     def check_origin(self, origin: str) -> bool:
         return True
 
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+    def get_websocket_protocol(self) -> WebSocketProtocol:
         return websocket_protocol(self)
 
     def open(self) -> None:
@@ -59,12 +59,9 @@ async def serve(host: str, port: int, transport: str) -> None:
         log_function=lambda handler: None,
     )
     http_server = HTTPServer(app, max_buffer_size=2 * MAX_MESSAGE_SIZE)
-    listener = Listener(app, http_server, HANDSHAKE_TIMEOUT)
+    listener = Listener(app, http_server, HANDSHAKE_TIMEOUT, upgrades=transport == "auto")
     sockets = bind_sockets(port, host, backlog=BACKLOG)
-    if transport == "tornado":
-        http_server.add_sockets(sockets)
-    else:
-        await listener.add_sockets(sockets, BACKLOG)
+    await listener.add_sockets(sockets, BACKLOG)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

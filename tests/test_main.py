@@ -384,6 +384,19 @@ async def test_handshake_timeout_is_for_the_whole_request() -> None:
             assert not ended.exception() or isinstance(ended.exception(), ConnectionResetError)
 
 
+async def test_idle_timeout() -> None:
+    """A connection that has been answered waits `IDLE_TIMEOUT` seconds for the next request."""
+    env = {"HANDSHAKE_TIMEOUT": "0.1", "IDLE_TIMEOUT": "0.5"}
+    for transport in ("auto", "tornado"):
+        with server_process(env={**env, "TRANSPORT": transport}) as server:
+            async with raw_connection(server, HEALTH) as (reader, writer), asyncio.timeout(2):
+                assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
+                await asyncio.sleep(0.3)  # Longer than a request may take.
+                writer.write(HEALTH)
+                assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
+                assert await reader.read() == b""
+
+
 @pytest.mark.parametrize(
     ("interval", "timeout"),
     [(0.5, 0.5), (3, 0.1)],

@@ -1,9 +1,13 @@
 """Tornado's own protocol, for connections that `LoopProtocol` cannot serve."""
 
 from asyncio import Future
-from typing import Any
+from typing import Any, cast
 
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13, _WebSocketParams
+
+from transport.handshake import key
 
 
 class StreamProtocol(WebSocketProtocol13):
@@ -27,6 +31,22 @@ class StreamProtocol(WebSocketProtocol13):
             compression_options=handler.get_compression_options(),
         )
         super().__init__(handler, False, params)
+
+    async def accept_connection(self, handler: WebSocketHandler) -> None:
+        # Or an HTTP/1.0 connection would end with the response.
+        cast(HTTP1Connection, handler.request.connection)._disconnect_on_finish = False
+        await super().accept_connection(handler)
+
+    def _handle_websocket_headers(self, handler: WebSocketHandler) -> None:
+        """Nothing: `websocket_protocol` has judged them, and Tornado wants a Host of HTTP/1.0."""
+
+    def _challenge_response(self, handler: WebSocketHandler) -> str:
+        return self.compute_accept_value(key(handler.request.headers))
+
+    def _parse_extensions_header(self, headers: HTTPHeaders) -> list[tuple[str, dict[str, str]]]:
+        if self._compression_options is None:
+            return []  # None is used, and Tornado's parser raises for some.
+        return super()._parse_extensions_header(headers)
 
     def abort(self) -> None:
         """Ends the connection at once; the handler is told soon after."""

@@ -3,8 +3,8 @@
 Tornado's `HTTPServer` gives each connection a stream and a coroutine before it knows what it is
 for, and the socket would have to be taken from them again. `Listener` reads the head of the first
 request itself, with Tornado's parsers. A request to upgrade goes to the application, whose handler
-answers it here and whose `LoopProtocol` takes the transport over. Everything else, malformed or
-unusual requests too, goes to a `HTTPServer` as if that had accepted the connection.
+answers it here and whose `LoopProtocol` takes the transport over. Any other request goes to a
+`HTTPServer` as if that had accepted the connection, and what is none is refused here.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import cast
 
 from tornado.httpserver import HTTPServer
@@ -30,16 +31,26 @@ from tornado.httputil import (
 from tornado.iostream import IOStream
 from tornado.web import Application
 
+from transport.handshake import has_token
+
 if sys.platform != "win32":
     import resource
 
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_SIZE = 64 * 1024
-"""Bytes of a request's head that are waited for here; Tornado decides what to do with more."""
+"""Bytes of a request's head, as for Tornado; a longer one is refused with 431."""
+
+LINGER = 0.5
+"""Seconds for a client to read why it is refused, while what it still sends is thrown away. If the
+connection were closed with something unread, it would be reset and the answer lost (RFC 9112,
+section 9.6). Go's net/http waits as long."""
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 """As Tornado reads it, which lets a line end in LF alone (RFC 9112, section 2.2)."""
+
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?: |\Z)")
+"""A token (RFC 9110, section 9.1), whole or cut; no method that there is has more than 17."""
 
 FULL_INTERVAL = 60.0
 """Seconds after which it is worth saying again that there are too many clients."""
@@ -49,7 +60,12 @@ class Listener:
     """Serves an application on listening sockets."""
 
     def __init__(
-        self, application: Application, http_server: HTTPServer, handshake_timeout: float
+        self,
+        application: Application,
+        http_server: HTTPServer,
+        handshake_timeout: float,
+        *,
+        upgrades: bool = True,
     ) -> None:
         """A head that has not come after `handshake_timeout` seconds ends its connection.
 
@@ -57,11 +73,12 @@ class Listener:
         `http_server` serves the same application, and needs no sockets of its own. Its options are
         for what is passed on to it: for an upgrade there is no TLS (`ssl_options`), and the
         client's address is that of the socket (`xheaders`). For either, `http_server` itself has to
-        get the sockets.
+        get the sockets. Without `upgrades`, requests to upgrade are passed on too.
         """
         self.application = application
         self.http_server = http_server
         self.handshake_timeout = handshake_timeout
+        self.upgrades = upgrades
         self.arriving: set[UpgradeConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._max_files = sys.maxsize
@@ -113,6 +130,8 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._received = bytearray()
+        self._start_line: RequestStartLine | None = None
+        self._refused = False
 
     # What the event loop calls
 
@@ -126,25 +145,40 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        seen = max(len(self._received) - 3, 0)
-        self._received += data
-        end = _HEAD_END.search(self._received, seen)
-        if end is None:
-            if len(self._received) > MAX_HEAD_SIZE:
-                self._pass_on()
+        if self._refused:
             return
-        if end[0] != b"\r\n\r\n":
-            self._pass_on()
-            return
+        seen = len(self._received)
+        # Empty lines before a request are no part of it (RFC 9112, section 2.2).
+        self._received += data if seen else data.lstrip(b"\r\n")
         try:
-            start_line, headers = _parse(self._received[: end.start()].decode("latin-1"))
-            request = HTTPServerRequest(headers=headers, connection=self, start_line=start_line)
+            if self._start_line is None:
+                self._read_start_line(seen)
+            end = _HEAD_END.search(self._received, max(seen - 3, 0))
+            if (end.end() if end else len(self._received)) > MAX_HEAD_SIZE:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            elif end and self._start_line is not None:
+                self._head_received(self._start_line, end)
         except HTTPInputError:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def _read_start_line(self, seen: int) -> None:
+        """Raises HTTPInputError as soon as no request can begin like this, be it TLS or SSH."""
+        end = self._received.find(b"\n", seen)
+        if end >= 0:
+            line = self._received[:end].decode("latin-1").removesuffix("\r")
+            self._start_line = parse_request_start_line(line)
+        elif self._received and not _METHOD.match(self._received):
+            raise HTTPInputError("not HTTP")
+
+    def _head_received(self, start_line: RequestStartLine, end: re.Match[bytes]) -> None:
+        """Raises HTTPInputError."""
+        headers = HTTPHeaders.parse(
+            self._received[: end.start()].decode("latin-1").partition("\n")[2]
+        )
+        if not (self._listener.upgrades and _can_upgrade(start_line, headers)):
             self._pass_on()
             return
-        if not _can_upgrade(start_line, headers):
-            self._pass_on()
-            return
+        request = HTTPServerRequest(headers=headers, connection=self, start_line=start_line)
         request.method = _GET
         self._arrived()
         # Until the protocol takes over: its handler must not get what it has not asked for.
@@ -179,13 +213,35 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         fd = os.dup(self._transport.get_extra_info("socket").fileno())
         # Closes the transport's own descriptor, and not the connection.
         self._transport.abort()
-        stream = _PreReadStream(
+        stream = _PassedOnStream(
             socket.socket(fileno=fd),
             bytes(self._received),
+            self._listener.handshake_timeout,
             max_buffer_size=server.max_buffer_size,
             read_chunk_size=server.read_chunk_size,
         )
         server.handle_stream(stream, address)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        text = f"{status} {status.phrase}\n"
+        self._transport.write(
+            f"HTTP/1.1 {status} {status.phrase}\r\n"
+            "Content-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(text)}\r\n"
+            f"Connection: close\r\n\r\n{text}".encode()
+        )
+        self._linger()
+
+    def _linger(self) -> None:
+        """Ends the connection once the client has read the answer, or soon."""
+        if self._transport.is_closing():
+            return
+        self._refused = True
+        self._received.clear()
+        self._timeout.cancel()
+        self._timeout = asyncio.get_running_loop().call_later(LINGER, self.abort)
+        self._transport.write_eof()
+        self._transport.resume_reading()
 
     # What the handler calls
 
@@ -200,8 +256,8 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
     ) -> "asyncio.Future[None]":
         """Writes the head of the response; one that refuses the upgrade is the last."""
         _, code, reason = cast(ResponseStartLine, start_line)
-        self._refused = code != 101
-        if self._refused:
+        if code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._refused = True
             headers["Connection"] = "close"
         lines = [f"HTTP/1.1 {code} {reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
@@ -215,22 +271,15 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def finish(self) -> None:
         if self._refused:
-            self._transport.close()
-
-
-def _parse(head: str) -> tuple[RequestStartLine, HTTPHeaders]:
-    """Raises HTTPInputError."""
-    first, _, fields = head.partition("\r\n")
-    return parse_request_start_line(first), HTTPHeaders.parse(fields)
+            self._linger()
 
 
 def _can_upgrade(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
-    """Whether the request is one for a WebSocket (RFC 6455, section 4.1), and has no body."""
+    """Whether the request asks for a WebSocket, and has no body to be read first."""
     return (
         start_line.method == "GET"
-        and start_line.version == "HTTP/1.1"
-        and headers.get("Upgrade", "").lower() == "websocket"
-        and "Content-Length" not in headers
+        and has_token(headers, "Upgrade", "websocket")
+        and headers.get("Content-Length", "0") == "0"
         and "Transfer-Encoding" not in headers
     )
 
@@ -250,23 +299,56 @@ class _Get(str):
 _GET = _Get("GET")
 
 
-class _PreReadStream(IOStream):
-    """A stream some of which has been read already."""
+class _PassedOnStream(IOStream):
+    """A stream some of which has been read already.
+
+    The next request on it may be long in coming, but once it has begun its head must be there after
+    `handshake_timeout` seconds, as the first must.
+    """
 
     def __init__(
         self,
         sock: socket.socket,
         pre_read: bytes,
+        handshake_timeout: float,
         max_buffer_size: int | None,
         read_chunk_size: int | None,
     ) -> None:
         self._pre_read = memoryview(pre_read)
+        self._handshake_timeout = handshake_timeout
+        self._awaits_head = False
+        self._timeout: asyncio.TimerHandle | None = None
         super().__init__(sock, max_buffer_size=max_buffer_size, read_chunk_size=read_chunk_size)
 
+    def read_until_regex(
+        self, regex: bytes, max_bytes: int | None = None
+    ) -> "asyncio.Future[bytes]":
+        """Tornado waits for a request's head, and for nothing else, with this."""
+        self._awaits_head = True
+        if self._read_buffer_size:
+            self._head_begins()
+        head = cast("asyncio.Future[bytes]", super().read_until_regex(regex, max_bytes))
+        head.add_done_callback(self._head_ends)
+        return head
+
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        if not self._pre_read:
-            return super().read_from_fd(buf)
-        length = min(len(buf), len(self._pre_read))
-        buf[:length] = self._pre_read[:length]
-        self._pre_read = self._pre_read[length:]
-        return length
+        if self._pre_read:
+            length = min(len(buf), len(self._pre_read))
+            buf[:length] = self._pre_read[:length]
+            self._pre_read = self._pre_read[length:]
+            return length
+        number = super().read_from_fd(buf)
+        if number and self._awaits_head:
+            self._head_begins()
+        return number
+
+    def _head_begins(self) -> None:
+        if self._timeout is None:
+            loop = asyncio.get_running_loop()
+            self._timeout = loop.call_later(self._handshake_timeout, self.close)
+
+    def _head_ends(self, _: object) -> None:
+        self._awaits_head = False
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None

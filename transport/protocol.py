@@ -34,6 +34,7 @@ from transport.frames import (
     close_payload,
     frame,
 )
+from transport.handshake import key
 from transport.listener import UpgradeConnection
 
 # Seconds for a peer to answer a close, and to take what is still to be sent; Tornado's own figure.
@@ -105,11 +106,6 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
     async def accept_connection(self, handler: WebSocketHandler) -> None:
         """Answers the request and hands the connection to the event loop."""
         headers = handler.request.headers
-        key = headers.get("Sec-WebSocket-Key")
-        if not key or not headers.get("Host"):
-            handler.set_status(400)
-            handler.finish("Missing/Invalid WebSocket headers")
-            return
         names = headers.get("Sec-WebSocket-Protocol", "").split(",")
         offered = [name.strip() for name in names if name.strip()]
         self._subprotocol = handler.select_subprotocol(offered)
@@ -121,7 +117,8 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
         handler.set_status(101)
         handler.set_header("Upgrade", "websocket")
         handler.set_header("Connection", "Upgrade")
-        handler.set_header("Sec-WebSocket-Accept", WebSocketProtocol13.compute_accept_value(key))
+        accept = WebSocketProtocol13.compute_accept_value(key(headers))
+        handler.set_header("Sec-WebSocket-Accept", accept)
         handler.finish()
         connection = cast(UpgradeConnection, handler.request.connection)
         transport, early = connection.take()

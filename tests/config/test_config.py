@@ -18,6 +18,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         max_room_name=255,
         max_send_buffer=4 * 1024 * 1024,
         handshake_timeout=10.0,
+        idle_timeout=75.0,
         keepalive_interval=30.0,
         ping_interval=30.0,
         ping_timeout=20.0,
@@ -31,6 +32,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
     environ = {field.name.upper(): "7" for field in fields(Config)} | {
+        "SHUTDOWN_TIMEOUT": "5",
         "TRANSPORT": "tornado",
         "LOG_LEVEL": "DEBUG",
         "ICE_SERVERS": '[{"urls":"stun:seven"}]',
@@ -38,7 +40,7 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
     }
     config = Config.from_environ(environ)
     assert config == Config(
-        *("0.0.0.0", 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, "tornado", "DEBUG"),
+        *("0.0.0.0", 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 5.0, "tornado", "DEBUG"),
         ice_servers=(IceServer("stun:seven"),),
     )
 
@@ -56,6 +58,7 @@ def test_a_flag_beats_the_environment_which_beats_the_default() -> None:
         ("PORT", "-1"),
         ("PORT", "65536"),
         ("PORT", " 1"),
+        ("SHUTDOWN_TIMEOUT", "5.1"),
         ("MAX_MESSAGE_SIZE", "0"),
         ("MAX_MESSAGE_SIZE", "1.5"),
         ("MAX_ROOM_NAME", "none"),

@@ -43,6 +43,16 @@ async def half_request(url: str, data: bytes, *, after_another: bool = False) ->
     connection.abort()
 
 
+async def idle(url: str) -> None:
+    """Check that a connection that has idled for half a minute is asked like a new one."""
+    connection = await Connection.open(url)
+    for pause in (0, 29):
+        await asyncio.sleep(pause)
+        await connection.send(WHOLE_REQUEST)
+        assert (await read_response(connection.reader)).body == b"OK"
+    connection.abort()
+
+
 async def keepalive_and_deadlines(urls: Iterable[str], room: str, reference: bool) -> None:
     """Check the keepalive of each server, and unless it is the original the deadlines."""
     waits: list[Coroutine[object, object, None]] = []
@@ -52,6 +62,7 @@ async def keepalive_and_deadlines(urls: Iterable[str], room: str, reference: boo
             keepalive(url, 0, f"{room}-1"),
             # Each client has a clock of its own.
             keepalive(url, 0.7, f"{room}-2"),
+            idle(url),
         ]
         if not reference:
             waits += [half_request(url, data) for data in HALF_REQUESTS]

@@ -37,7 +37,7 @@ class Recorder(WebSocketHandler):
     def check_origin(self, origin: str) -> bool:
         return origin != "http://refused"
 
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+    def get_websocket_protocol(self) -> WebSocketProtocol:
         return websocket_protocol(self)
 
     def open(self) -> Awaitable[None] | None:
@@ -112,15 +112,15 @@ class Served:
         self,
         handler: type[WebSocketHandler],
         tornado: bool,
-        handshake_timeout: float,
-        ssl_options: SSLContext | None,
+        listener: dict[str, Any],
+        http_server: dict[str, Any],
         settings: dict[str, Any],
     ) -> None:
         self.tornado = tornado
         routes: list[Any] = [("/echo", handler, {"served": self}), ("/", Page)]
         self.app = Application(routes, log_function=lambda handler: None, **settings)
-        self.http_server = HTTPServer(self.app, ssl_options=ssl_options)
-        self.listener = Listener(self.app, self.http_server, handshake_timeout)
+        self.http_server = HTTPServer(self.app, **http_server)
+        self.listener = Listener(self.app, self.http_server, **listener)
         self.handlers: list[Recorder] = []
         self._new: asyncio.Queue[Recorder] = asyncio.Queue()
         self._connections: list[Connection] = []
@@ -194,6 +194,8 @@ async def served(
     *,
     tornado: bool = False,
     handshake_timeout: float = TIME_LIMIT,
+    idle_timeout: float = TIME_LIMIT,
+    upgrades: bool = True,
     buffer: int | None = None,
     ssl_options: SSLContext | None = None,
     **settings: Any,
@@ -206,7 +208,13 @@ async def served(
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda loop, context: failures.append(context))
-    server = Served(handler, tornado, handshake_timeout, ssl_options, settings)
+    server = Served(
+        handler,
+        tornado,
+        {"handshake_timeout": handshake_timeout, "upgrades": upgrades},
+        {"idle_connection_timeout": idle_timeout, "ssl_options": ssl_options},
+        settings,
+    )
     sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
     if buffer is not None:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):

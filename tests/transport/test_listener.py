@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from tests.conformance.client import (
+    TIME_LIMIT,
     Client,
     Connection,
     HandshakeError,
@@ -16,7 +18,7 @@ from tests.conformance.client import (
 )
 from tests.transport.served import Served, connections, served, until
 from transport.fallback import StreamProtocol
-from transport.listener import MAX_HEAD_SIZE
+from transport.listener import LINGER, MAX_HEAD_SIZE
 from transport.protocol import LoopProtocol
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -30,7 +32,6 @@ REQUESTS = {
     "chunks": b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     "HTTP/1.0": b"GET / HTTP/1.0\r\n\r\n",
-    "HTTP/1.0 upgrade": UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0", 1),
     "HEAD": LAST_GET.replace(b"GET", b"HEAD"),
     "unknown path": LAST_GET.replace(b"/", b"/nowhere", 1),
     "unknown method": LAST_GET.replace(b"GET", b"BREW"),
@@ -38,14 +39,24 @@ REQUESTS = {
     "LF": LAST_GET.replace(b"\r\n", b"\n"),
     "LF and then CRLF": LAST_GET.replace(b"\r\n\r\n", b"\n\r\n"),
     "CRLF and then LF": LAST_GET.replace(b"\r\n\r\n", b"\r\n\n"),
-    "empty lines first": b"\r\n\r\n" + LAST_GET,
-    "no request": b"\x16\x03\x01 hello\r\n\r\n",
-    "no version": b"GET /\r\n\r\n",
+    "empty line first": b"\r\n" + LAST_GET,
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+}
+
+# The last has a method that could go on, but longer than any.
+NO_REQUESTS = {
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(100)),
+    "SSH": b"SSH-2.0-OpenSSH_9.2p1\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "SMTP": b"EHLO x\r\n",
+    "SOCKS": b"\x05\x01\x00",
+    "zeros": bytes(4),
+    "no version": b"GET /\r\n",
     "no header": b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
     "upgrade of nothing": UPGRADE.replace(b"Host: x\r\n", b"Host: x\r\nno header\r\n"),
-    "head too long": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (2 * MAX_HEAD_SIZE),
+    "folded": UPGRADE.replace(b"Host: x\r\n", b"Host: x\r\nX: y\r\n z\r\n"),
+    "no end": b"x" * 65,
 }
 
 
@@ -60,10 +71,48 @@ async def answer(server: Served, request: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_http_is_answered_as_by_the_http_server(name: str) -> None:
-    """To the byte, whatever is wrong with the request."""
+    """To the byte."""
     async with served() as server, served(tornado=True) as reference:
         request = REQUESTS[name]
         assert await answer(server, request) == await answer(reference, request)
+        assert not server.listener.arriving
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+@pytest.mark.parametrize("name", NO_REQUESTS)
+async def test_what_is_no_request_is_refused_at_once(name: str, upgrades: bool) -> None:
+    """Whether or not more of it was to come, and although all of it has not been read."""
+    async with served(upgrades=upgrades) as server:
+        connection = await server.open()
+        connection.write(NO_REQUESTS[name])
+        async with asyncio.timeout(LINGER / 2):
+            response = await read_response(connection.reader)
+            assert await connection.end() == b""
+        assert response.status == 400
+        assert response.headers["connection"] == "close"
+        assert response.body == b"400 Bad Request\n"
+
+
+async def test_what_can_be_a_request_is_waited_for() -> None:
+    async with served() as server:
+        for request in (b"\r\n\n", b"G", b"BASELINE-CONTROL", b"GET / HTTP/1.1\r", UPGRADE[:-1]):
+            connection = await server.open()
+            connection.write(request)
+            await has_arrived(server, len(request.lstrip()))
+            connection.abort()
+            await until(lambda: not server.listener.arriving)
+
+
+async def test_a_refused_client_may_go_on_sending() -> None:
+    """It can read why it was refused; what it sends is thrown away, but not for long."""
+    async with served() as server:
+        connection = await server.open()
+        connection.write(b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_SIZE)
+        assert (await read_response(connection.reader)).status == 431
+        async with asyncio.timeout(TIME_LIMIT):
+            with suppress(ConnectionError):
+                while True:
+                    await connection.send(b"x" * MAX_HEAD_SIZE)
         assert not server.listener.arriving
 
 
@@ -95,7 +144,7 @@ async def test_an_upgrade_with_a_body_goes_to_the_http_server() -> None:
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n", b"\r\n\n"])
 async def test_lines_may_end_in_lf_alone(end: bytes) -> None:
-    """Such an upgrade is left to the HTTP server as soon as its last line is there."""
+    """Such an upgrade is served as soon as its last line is there."""
     async with served() as server:
         client = Client(server.url, *await open_streams(server))
         request = UPGRADE.replace(b"\r\n\r\n", end)
@@ -107,7 +156,7 @@ async def test_lines_may_end_in_lf_alone(end: bytes) -> None:
         client.write(request[-1:] + text_frame("early"))
         assert (await read_response(client.reader)).status == 101
         assert await client.receive_text() == "early"
-        assert isinstance((await server.handler()).ws_connection, StreamProtocol)
+        assert isinstance((await server.handler()).ws_connection, LoopProtocol)
         assert await client.close(1000) == 1000
 
 
@@ -134,6 +183,25 @@ async def test_a_head_may_be_cut_anywhere() -> None:
             await has_arrived(server, place)
             connection.write(GET[place:])
             assert (await read_response(connection.reader)).body == b"a page\n"
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+@pytest.mark.parametrize(
+    ("first", "second"), [(GET, b""), (GET, b"G"), (GET + b"G", b""), (GET, UPGRADE[:-1])]
+)
+async def test_the_next_request_may_be_long_in_coming_but_not_half_of_it(
+    first: bytes, second: bytes, upgrades: bool
+) -> None:
+    """The one has the time of the HTTP server, the other that of the first request."""
+    async with served(upgrades=upgrades, handshake_timeout=0.1, idle_timeout=0.5) as server:
+        connection = await server.open()
+        await connection.send(first)
+        assert (await read_response(connection.reader)).status == 200
+        await connection.send(second)
+        started = asyncio.get_running_loop().time()
+        assert await connection.end() == b""
+        took = asyncio.get_running_loop().time() - started
+        assert took > 0.3 if first + second == GET else took < 0.3
 
 
 async def open_streams(server: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -178,9 +246,10 @@ async def test_half_a_head_may_be_the_last(sent: bytes, reset: bool) -> None:
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Sec-WebSocket-Version": "8"}, 426),
-        ({"Sec-WebSocket-Version": ""}, 426),
+        ({"Sec-WebSocket-Version": "8"}, 400),
+        ({"Sec-WebSocket-Version": ""}, 400),
         ({"Sec-WebSocket-Key": ""}, 400),
+        ({"Sec-WebSocket-Key": "too short"}, 400),
         ({"Connection": "close"}, 400),
         ({"Origin": "http://refused"}, 403),
     ],
@@ -262,6 +331,6 @@ async def test_requests_leave_no_names_behind() -> None:
 
 async def test_passing_on_leaves_nothing_open() -> None:
     async with served() as server:
-        for request in REQUESTS.values():
+        for request in (*REQUESTS.values(), *NO_REQUESTS.values()):
             await answer(server, request)
         await until(lambda: connections() == 0)

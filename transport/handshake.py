@@ -1,0 +1,47 @@
+"""Which requests open a WebSocket (RFC 6455, section 4.2.1), as gorilla's `Upgrade` sees it."""
+
+import re
+from http import HTTPStatus
+
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+
+# 16 bytes in base64. The last four bits of the last character stand for nothing, and Go does not
+# look at them either.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+
+def refusal(request: HTTPServerRequest) -> HTTPStatus | None:
+    """The status with which the request is refused; None for one that opens a WebSocket.
+
+    Looks at what an upgrade needs and at nothing else: what a client says of its origin or its
+    extensions can be anything.
+    """
+    headers = request.headers
+    if not has_token(headers, "Connection", "upgrade"):
+        return HTTPStatus.BAD_REQUEST
+    if not has_token(headers, "Upgrade", "websocket"):
+        return HTTPStatus.BAD_REQUEST
+    if request.method != "GET":
+        return HTTPStatus.METHOD_NOT_ALLOWED
+    if headers.get("Sec-WebSocket-Version") != "13":
+        return HTTPStatus.BAD_REQUEST
+    if not _KEY.fullmatch(key(headers)):
+        return HTTPStatus.BAD_REQUEST
+    return None
+
+
+def has_token(headers: HTTPHeaders, name: str, token: str) -> bool:
+    """Whether a field that is a list has that token, in lower case (RFC 9110, section 5.6.1).
+
+    The field may come in several lines; tokens are separated by commas and match in any case.
+    """
+    return any(
+        element.strip(" \t").lower() == token
+        for line in headers.get_list(name)
+        for element in line.split(",")
+    )
+
+
+def key(headers: HTTPHeaders) -> str:
+    """The first Sec-WebSocket-Key, which is the one that Go reads; empty if there is none."""
+    return next(iter(headers.get_list("Sec-WebSocket-Key")), "")
