@@ -1,5 +1,10 @@
 """Starts the server: `python main.py -addr 0.0.0.0 -port 5000` (main.go)."""
 
+import process
+
+if __name__ == "__main__":
+    process.begin()  # Before the imports, which take a while.
+
 import argparse
 import asyncio
 import logging
@@ -8,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 from config.config import Config, ConfigError, Port, init_env, read_setting
+from log import log_to_stderr
 from server import ListenError, serve
 
 try:
@@ -93,13 +99,12 @@ def run(argv: Sequence[str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    logging.basicConfig(level=config.log_level, format="%(asctime)s %(levelname)s %(message)s")
-    # Tornado reports every malformed request there, so anybody could fill the log.
-    logging.getLogger("tornado.general").setLevel(logging.WARNING)
-    if environ.get("REDIS_HOST"):
-        logger.warning("REDIS_HOST is set, but this server does not share its rooms over Redis yet")
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with log_to_stderr(config.log_level), asyncio.Runner(loop_factory=new_event_loop) as runner:
+            if environ.get("REDIS_HOST"):
+                logger.warning(
+                    "REDIS_HOST is set, but this server does not share its rooms over Redis yet"
+                )
             runner.run(serve(config))
     except ListenError as error:
         print(error, file=sys.stderr)

@@ -1,9 +1,10 @@
 """The composition root: what is made of what, when it starts and how it stops (server.go)."""
 
 import asyncio
+import errno
 import logging
+import os
 import re
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+import process
 from config.config import Config
 from demo.routes import demo_routes
 from handler.connections import Connections
@@ -37,6 +39,9 @@ BACKLOG = 4096
 # No request has a use for a body.
 MAX_BODY_SIZE = 64 * 1024
 
+
+# As which Go reads any of these.
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 PATHS = ("/health", "/connect", "/ws")
 
@@ -98,7 +103,22 @@ def _respond(status: int, text: str) -> Callable[[HTTPServerRequest], None]:
 
 
 async def serve(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT, then closes every client with 1001. Raises ListenError."""
+    """Serves until SIGTERM or SIGINT, then closes every client with 1001. Raises ListenError.
+
+    Both signals are ignored after that.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Not `loop.add_signal_handler`: it is not there on Windows, and the loop restores what ends the
+    # process while there still is something to close.
+    process.on_stop_signal(lambda: loop.call_soon_threadsafe(stop.set))
+    try:
+        await _serve(config, stop)
+    finally:
+        process.ignore_stop_signals()
+
+
+async def _serve(config: Config, stop: asyncio.Event) -> None:
     connections = Connections(crowd_gone=release)
     manager = RoomManager(RoomRepository())
     app = make_app(manager, config, connections)
@@ -114,11 +134,11 @@ async def serve(config: Config) -> None:
     upgrades = config.transport == "auto"
     listener = Listener(app, http_server, config.handshake_timeout, upgrades=upgrades)
     await listener.add_sockets(sockets, BACKLOG)
-    stop = _stop_on_signal()
-    for listening in sockets:
-        logger.info("listening on %s", _host_port(*listening.getsockname()[:2]))
+    addresses = [_address(listening, config.addr) for listening in sockets]
+    for address in addresses:
+        logger.info("listening on %s", _host_port(*address))
     if config.demo:
-        logger.info("demo: %s", _demo_url(*sockets[0].getsockname()[:2]))
+        logger.info("demo: %s", _demo_url(*addresses[0]))
 
     await stop.wait()
 
@@ -137,13 +157,36 @@ async def serve(config: Config) -> None:
 
 
 def _listen(addr: str, port: int) -> list[socket.socket]:
+    # Go wants an IPv6 address in brackets.
+    host = addr[1:-1] if addr.startswith("[") and addr.endswith("]") else addr
     try:
-        # Go wants an IPv6 address in brackets.
-        host = addr[1:-1] if addr.startswith("[") and addr.endswith("]") else addr
+        if host in EVERY_ADDRESS:
+            with suppress(ValueError):  # There is no IPv6, or not for IPv4 as well.
+                return [_listen_on_every_address(port)]
+            host = EVERY_ADDRESS[0]
         return bind_sockets(port, host, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ListenError(f"cannot listen on {_host_port(addr, port)!r}: {reason}") from None
+
+
+def _listen_on_every_address(port: int) -> socket.socket:
+    """One socket for IPv6 and IPv4, as Go's `net.Listen` has it. Raises ValueError, OSError."""
+    try:
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise ValueError("no IPv6") from error
+        # Without what Python adds to the text.
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from None
+
+
+def _address(listening: socket.socket, addr: str) -> tuple[str, int]:
+    """The address and the port of a socket; every address is named as in `addr`."""
+    host, port = listening.getsockname()[:2]
+    return EVERY_ADDRESS[0] if host == "::" and addr == EVERY_ADDRESS[0] else host, port
 
 
 def _raise_file_limit() -> None:
@@ -161,25 +204,5 @@ def _host_port(host: str, port: int) -> str:
 
 def _demo_url(host: str, port: int) -> str:
     """By the name with which a browser gives a page from this machine camera and microphone."""
-    local = host in ("0.0.0.0", "::", "127.0.0.1", "::1")
+    local = host in (*EVERY_ADDRESS, "127.0.0.1", "::1")
     return f"http://{_host_port('localhost' if local else host, port)}/"
-
-
-def _stop_on_signal() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT. Every further one is ignored, to the process's end.
-
-    `loop.add_signal_handler` would not do: it is not there on Windows, and the loop restores what
-    ends the process while there still is something to close.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-
-    def on_signal(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        loop.call_soon_threadsafe(stop.set)
-
-    for number in numbers:
-        signal.signal(number, on_signal)
-    return stop

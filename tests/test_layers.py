@@ -8,8 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
-    "main": {"server", "config"},
-    "server": {"config", "demo", "handler", "manager", "memory", "repository.mem", "transport"},
+    "main": {"server", "config", "log", "process"},
+    "server": {
+        *("config", "demo", "handler", "manager", "memory", "process", "repository.mem"),
+        "transport",
+    },
+    "log": {"process"},
+    "process": set[str](),
     "config": set[str](),
     "demo": {"config"},
     "handler": {"config", "manager", "model", "repository", "transport"},
@@ -25,6 +30,8 @@ ROOMS = {
 PACKAGES = {
     "main": {"uvloop"},
     "server": {"tornado"},
+    "log": set[str](),
+    "process": set[str](),
     "config": {"dotenv", "msgspec"},
     "demo": {"msgspec", "tornado"},
     "handler": {"msgspec", "tornado"},

@@ -1,0 +1,232 @@
+"""The server as the system sees it: its addresses, its descriptors, its log, its signals."""
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+import server
+from tests.server_process import MAIN, TESTS, server_process
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="needs /proc, as Linux has it"
+)
+needs_ipv6 = pytest.mark.skipif(
+    not socket.has_dualstack_ipv6(), reason="needs IPv6: enable it on this machine"
+)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SHORT_PIPE = 4096
+
+
+def free_port() -> int:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        return int(holder.getsockname()[1])
+
+
+def is_healthy(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port), timeout=2) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        with connection.makefile("rb") as response:
+            return response.read().endswith(b"\r\n\r\nOK")
+    return False
+
+
+@contextmanager
+def running(command: list[str] | None = None, **options: object) -> Iterator[tuple[int, int]]:
+    """A server of which nothing is read: its process id and its port."""
+    port = free_port()
+    command = [*(command or []), sys.executable, str(MAIN), "-addr", "127.0.0.1"]
+    with subprocess.Popen([*command, "-port", str(port)], cwd=TESTS, **options) as process:  # type: ignore[call-overload]
+        try:
+            deadline = time.monotonic() + 10
+            while not is_healthy("127.0.0.1", port):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            yield process.pid, port
+            process.terminate()
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
+
+
+# Its addresses
+
+
+@needs_ipv6
+@pytest.mark.parametrize(
+    ("addr", "shown"), [("0.0.0.0", "0.0.0.0"), ("[::]", "[::]"), ("::", "[::]"), ("", "[::]")]
+)
+def test_every_address_is_of_ipv6_and_ipv4(addr: str, shown: str) -> None:
+    """As in Go, one port serves both, whichever of them stands for every address."""
+    with server_process("-addr", addr) as process:
+        assert process.host == shown
+        assert is_healthy("127.0.0.1", process.port)
+        assert is_healthy("::1", process.port)
+        assert sum("listening" in line for line in process.lines) == 1
+
+
+@needs_ipv6
+def test_an_address_is_of_its_family_alone() -> None:
+    with server_process("-addr", "[::1]") as process:
+        assert is_healthy("::1", process.port)
+        assert not is_healthy("127.0.0.1", process.port)
+    with server_process("-addr", "127.0.0.1") as process:
+        assert not is_healthy("::1", process.port)
+
+
+@pytest.mark.parametrize("addr", ["0.0.0.0", "[::]", ""])
+def test_without_ipv6_every_address_is_of_ipv4(addr: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    (listening,) = server._listen(addr, 0)
+    with listening:
+        assert listening.getsockname()[0] == "0.0.0.0"
+
+
+# Its descriptors
+
+
+def test_standard_descriptors_may_be_closed() -> None:
+    """No connection gets their numbers, or its client would be sent the log."""
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    with running(closed) as (pid, port), socket.create_connection(("127.0.0.1", port)) as client:
+        asyncio.run(join_and_leave(port))
+        if Path("/proc").exists():
+            assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
+@pytest.mark.parametrize("path", ["/dev/full", os.devnull])
+def test_stderr_may_refuse_what_is_written(path: str) -> None:
+    """It can be of a full disk, or open for reading only."""
+    mode = "rb" if path == os.devnull else "wb"
+    with open(path, mode) as stderr, running(stderr=stderr) as (_, port):
+        asyncio.run(join_and_leave(port))
+
+
+# Its log
+
+
+async def join_and_leave(port: int, times: int = 1) -> str:
+    """A client that joins a room and another so often, each a record; then all is served."""
+    async with connect(f"ws://127.0.0.1:{port}/connect") as client, asyncio.timeout(10):
+        client_id = str(json.loads(await client.recv())["payload"]["client_id"])
+        for number in range(times):
+            room = {"type": "join", "payload": {"room_id": f"room {number}"}}
+            await client.send(json.dumps(room))
+        payload = {"client_id": client_id, "sdp": "to myself"}
+        await client.send(json.dumps({"type": "offer", "payload": payload}))
+        assert json.loads(await client.recv())["payload"] == payload
+        return client_id
+
+
+@contextmanager
+def unread_pipe(blocking: bool) -> Iterator[tuple[int, int]]:
+    """A pipe that is full already, as the log of a server that nobody reads is."""
+    read, write = os.pipe()
+    try:
+        if sys.platform == "linux":
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, SHORT_PIPE)
+        os.set_blocking(write, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(write, b"x" * SHORT_PIPE)
+        os.set_blocking(write, blocking)
+        yield read, write
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_log_that_nobody_reads_stops_nothing(blocking: bool) -> None:
+    """Neither clients nor `/health` nor the end notice."""
+    with unread_pipe(blocking) as (_, write), running(stderr=write) as (_, port):
+        asyncio.run(join_and_leave(port, 3000))
+        assert is_healthy("127.0.0.1", port)
+
+
+def test_records_left_out_are_counted() -> None:
+    """Once the log is read again, it says how many of them are missing."""
+    with unread_pipe(blocking=True) as (read, write):
+        with running(stderr=write) as (_, port):
+            asyncio.run(join_and_leave(port, 3000))
+            time.sleep(1)  # Records that clients cause are counted by the second.
+            asyncio.run(join_and_leave(port, 3000))
+            text = b""
+            while not (found := re.search(rb"WARNING (\d+) log records were left out\n", text)):
+                assert select.select([read], [], [], 5)[0]
+                text += os.read(read, SHORT_PIPE)
+        joined = text.count(b"joined")
+        assert joined + int(found[1]) > 6000
+
+
+def test_clients_cause_a_bounded_number_of_records() -> None:
+    """A hundred in a second at most, and one more that says how many there were besides."""
+    started = time.monotonic()
+    with server_process() as process:
+        asyncio.run(join_and_leave(process.port, 3000))
+        process.wait_for_line("left out")
+    seconds = time.monotonic() - started
+    records = [line for line in process.lines if "joined" in line or "left room" in line]
+    assert 100 <= len(records) <= 100 * (seconds + 1)
+    missing = [re.search(r"WARNING (\d+) log records were left out", it) for it in process.lines]
+    assert len(records) + sum(int(found[1]) for found in missing if found) == 2 * 3000
+
+
+# Its signals
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    status = (Path("/proc") / str(pid) / "status").read_text()
+    mask = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(mask and int(mask[1], 16) >> (number - 1) & 1)
+
+
+@needs_proc
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda it: it.name)
+@pytest.mark.parametrize("delay", [0, 0.05, 0.1, 0.2])
+def test_stop_from_the_first_moment(number: signal.Signals, delay: float) -> None:
+    """A signal ends the server with 0 as soon as Python runs its first lines."""
+    command = [sys.executable, str(MAIN), "-addr", "127.0.0.1", "-port", "0"]
+    with subprocess.Popen(command, cwd=TESTS, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 10
+            while not all(catches(process.pid, each) for each in STOP_SIGNALS):
+                assert time.monotonic() < deadline
+            if not delay:
+                assert "tornado" not in Path(f"/proc/{process.pid}/maps").read_text()
+            time.sleep(delay)
+            process.send_signal(number)
+            _, told = process.communicate(timeout=5)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "Traceback" not in told
+
+
+def test_both_signals_at_once() -> None:
+    """In any order and number, they end the server once, and without another word."""
+    for _ in range(5):
+        with server_process() as process:
+            for _ in range(10):
+                for number in STOP_SIGNALS:
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid, number)
+            assert process.wait() == 0
+        assert all(re.match(r"\d{4}-.* INFO ", line) for line in process.lines)
