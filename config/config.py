@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from dotenv import dotenv_values
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from config.env_file import EnvFileError, parse_env_file
 
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Bytes = Annotated[
@@ -170,7 +172,10 @@ def init_env() -> dict[str, str]:
     Unlike the original, leaves the environment of the process as it is.
     """
     try:
-        env_file = dotenv_values(".env")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f".env: {error}") from None
-    return {**{name: value for name, value in env_file.items() if value is not None}, **os.environ}
+        return {**parse_env_file(Path(".env").read_bytes()), **os.environ}
+    except FileNotFoundError:
+        return dict(os.environ)
+    except EnvFileError as error:
+        raise ConfigError(f".env, {error}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read .env: {error.strerror}") from None

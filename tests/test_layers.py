@@ -32,7 +32,7 @@ PACKAGES = {
     "server": {"tornado"},
     "log": set[str](),
     "process": set[str](),
-    "config": {"dotenv", "msgspec"},
+    "config": {"msgspec"},
     "demo": {"msgspec", "tornado"},
     "handler": {"msgspec", "tornado"},
     "transport": {"tornado"},

@@ -337,6 +337,27 @@ def test_bad_setting(setting: str) -> None:
     assert name in line
 
 
+@pytest.mark.parametrize(
+    "content", ["# where\nPORT\n", "\nPORT='4321\n", "\nPO-RT=4321", "\nPORT=4321\0"]
+)
+def test_env_file_that_cannot_be_read(content: str, tmp_path: Path) -> None:
+    """A `.env` with a line that cannot be read: one line with its number, exit code 2."""
+    (tmp_path / ".env").write_text(content)
+    ended = run_main("-addr", NOT_OURS, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert ".env, line 2:" in line
+
+
+def test_env_file_that_is_a_directory(tmp_path: Path) -> None:
+    """A `.env` that is a directory, as containers make of a missing one: one line, exit code 2."""
+    (tmp_path / ".env").mkdir()
+    ended = run_main("-addr", NOT_OURS, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert ".env" in line
+
+
 def test_bad_setting_in_env_file(tmp_path: Path) -> None:
     """A bad value in `.env` is as bad as one in the environment."""
     (tmp_path / ".env").write_text("PING_INTERVAL=often\n")

@@ -185,17 +185,27 @@ def test_ice_servers_in_the_env_file(
 def test_the_environment_beats_the_env_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / ".env").write_text("PORT=1\nMAX_ROOM_NAME=2\nNOTHING\n")
+    (tmp_path / ".env").write_text("PORT=1\nMAX_ROOM_NAME: 2\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PORT", "3")
     monkeypatch.delenv("MAX_ROOM_NAME", raising=False)
     environ = init_env()
     assert (environ["PORT"], environ["MAX_ROOM_NAME"]) == ("3", "2")
-    assert "NOTHING" not in environ
 
 
-def test_an_unreadable_env_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_bytes(b"PORT=\xff\n")
+def test_an_env_file_that_cannot_be_read_is_named_with_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("PORT=1\n\nNOTHING\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"^\.env: "):
+    with pytest.raises(ConfigError, match=r"^\.env, line 3: no = or : after the name$"):
+        init_env()
+
+
+def test_an_env_file_that_is_a_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^cannot read \.env: [^\n]+$"):
         init_env()
