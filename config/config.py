@@ -4,81 +4,71 @@ One value, made once at start and handed to whoever needs it.
 """
 
 import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-
-import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from config.env_file import EnvFileError, parse_env_file
+from config.ice_servers import read_ice_servers
+from config.numbers import parse_float, parse_int
 
-Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
-Bytes = Annotated[
-    int, Meta(ge=1, le=1 << 30, description="a whole number of bytes from 1 to 1073741824")
-]
-Characters = Annotated[
-    int, Meta(ge=1, le=1 << 20, description="a whole number of characters from 1 to 1048576")
-]
-Seconds = Annotated[
-    float, Meta(ge=0.001, le=86400, description="a number of seconds from 0.001 to 86400")
-]
-# After five seconds a client that does not answer a close is dropped anyway.
-ShutdownSeconds = Annotated[
-    float, Meta(ge=0.001, le=5, description="a number of seconds from 0.001 to 5")
-]
-Transport = Literal["auto", "tornado"]
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+MAX_PORT = 65535
 
-# RFC 7064, section 3.1, and RFC 7065, section 3.1; lenient as to what a name may consist of.
-ICE_URL = re.compile(
-    r"(?:stuns?|(?P<turn>turns?))"
-    r":(?:[^\s:/?#@\[\]]+|\[[0-9A-Fa-f:.]+\])"
-    r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?(turn)(?:\?transport=(?:udp|tcp))?)"
-)
-
-# What has no variable.
-FLAGS_ONLY = ("addr", "demo")
+Number = TypeVar("Number", int, float)
 
 
 class ConfigError(Exception):
     """A setting has a value that it cannot have; the text is one line and names the setting."""
 
 
-class IceServer(Struct, frozen=True, forbid_unknown_fields=True):
-    """A STUN or TURN server as browsers take it (RTCIceServer of the WebRTC specification).
+# What reads the text of a variable: each returns a function that raises ValueError, whose text has
+# what was given and what it must be.
 
-    Raises ValueError for a URL, or a lack of credentials, for which RTCPeerConnection would throw.
-    The text quotes nothing, and `repr` does not show the credentials.
-    """
 
-    urls: str | Annotated[tuple[str, ...], Meta(min_length=1)]
-    username: str | UnsetType = UNSET
-    credential: str | UnsetType = UNSET
+def number(
+    parse: Callable[[str], Number], what: str, least: Number, most: Number
+) -> Callable[[str], Number]:
+    def read(text: str) -> Number:
+        with suppress(ValueError):
+            if least <= (value := parse(text)) <= most:
+                return value
+        raise ValueError(f"{text!r} is not {what} from {least} to {most}")
 
-    def __post_init__(self) -> None:
-        for url in [self.urls] if isinstance(self.urls, str) else self.urls:
-            match = ICE_URL.fullmatch(url)
-            if not match or not 0 < int(match["port"] or 3478) < 65536:
-                raise ValueError(
-                    "a URL is not HOST or HOST:PORT after stun:, stuns:, turn: or turns:"
-                )
-            if match["turn"] and not (self.username and self.credential):
-                raise ValueError("a turn: or turns: URL needs `username` and `credential`")
+    return read
 
-    def __repr__(self) -> str:
-        return f"IceServer({self.urls!r})"
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of these, in any case."""
+
+    def read(text: str) -> str:
+        for choice in choices:
+            if text.lower() == choice.lower():
+                return choice
+        raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+
+    return read
+
+
+# The types of settings that have a variable, each with what reads it.
+Port = Annotated[int, number(parse_int, "a whole number", 0, MAX_PORT)]
+Bytes = Annotated[int, number(parse_int, "a whole number of bytes", 1, 1 << 30)]
+Characters = Annotated[int, number(parse_int, "a whole number of characters", 1, 1 << 20)]
+Seconds = Annotated[float, number(parse_float, "a number of seconds", 0.001, 86400)]
+# After five seconds a client that does not answer a close is dropped anyway.
+ShutdownSeconds = Annotated[float, number(parse_float, "a number of seconds", 0.001, 5)]
+Transport = Annotated[str, one_of("auto", "tornado")]
+LogLevel = Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR")]
+IceServers = Annotated[str, read_ice_servers]
 
 
 @dataclass(frozen=True)
 class Config:
     """The settings.
 
-    `addr` and `demo` come from the flags alone; each of the others from the environment too, under
-    its name in capitals. Raises ConfigError when two do not go together.
+    Those of the types above have variables too, under their names in capitals. Raises ConfigError
+    when two do not go together.
     """
 
     addr: str = "0.0.0.0"
@@ -108,9 +98,12 @@ class Config:
     transport: Transport = "auto"
     """What reads and writes frames: the project's own protocol where it can, or Tornado's."""
     log_level: LogLevel = "INFO"
-    """The least important records that are logged."""
-    ice_servers: tuple[IceServer, ...] = (IceServer("stun:stun.l.google.com:19302"),)
-    """What the demo page connects its visitors with; every visitor is given it."""
+    """The least important records that are logged, as Python's `logging` calls them."""
+    ice_servers: IceServers = field(
+        default='[{"urls":"stun:stun.l.google.com:19302"}]',
+        repr=False,  # It may have credentials.
+    )
+    """What the demo page connects its visitors with, in JSON; every visitor is given it."""
     demo: bool = False
     """Whether to serve the demo page too."""
 
@@ -125,18 +118,17 @@ class Config:
     def from_environ(cls, environ: Mapping[str, str], **flags: Any) -> "Config":
         """The settings that `flags` gives, then those of the environment, then the defaults.
 
-        A variable that is set to nothing counts as not set. A PING_INTERVAL shorter than the
-        default PING_TIMEOUT shortens that too. Raises ConfigError, also for a variable that a flag
+        A variable that is set to nothing counts as not set. A ping interval shorter than the
+        default ping timeout shortens that too. Raises ConfigError, also for a variable that a flag
         overrules.
         """
-        types = get_type_hints(cls, include_extras=True)
+        known = variables()
+        given = {variable: text for variable, text in environ.items() if text}
         settings: dict[str, Any] = {}
-        for field in fields(cls):
-            variable = field.name.upper()
-            text = environ.get(variable, "")
-            if text and field.name not in FLAGS_ONLY:
+        for variable, (name, read) in known.items():
+            if variable in given:
                 try:
-                    settings[field.name] = read_setting(text, types[field.name])
+                    settings[name] = read(given[variable])
                 except ValueError as error:
                     raise ConfigError(f"{variable}={error}") from None
         if "ping_interval" in settings:
@@ -144,26 +136,14 @@ class Config:
         return cls(**{**settings, **flags})
 
 
-def read_setting(text: str, type_: Any) -> Any:
-    """The value that the text stands for. Raises ValueError, whose text says what it must be."""
-    if get_origin(type_) is Literal:
-        choices = get_args(type_)
-        for choice in choices:
-            if text.lower() == choice.lower():
-                return choice
-        raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
-    if get_origin(type_) is tuple:
-        try:
-            return msgspec.json.decode(text, type=type_)
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            # Without the text, which may have credentials.
-            reason = " ".join(str(error).split())
-            raise ValueError(f"... is not a list of ICE servers in JSON: {reason}") from None
-    try:
-        return msgspec.convert(text, type_, strict=False)
-    except msgspec.ValidationError:
-        _, meta = get_args(type_)
-        raise ValueError(f"{text!r} is not {meta.description}") from None
+def variables() -> dict[str, tuple[str, Callable[[str], Any]]]:
+    """The variables of the environment, with the setting that each is for and what reads it."""
+    types = get_type_hints(Config, include_extras=True)
+    return {
+        name.upper(): (name, get_args(types[name])[1])
+        for name in (field.name for field in fields(Config))
+        if get_origin(types[name]) is Annotated
+    }
 
 
 def init_env() -> dict[str, str]:

@@ -130,10 +130,21 @@ def wanted_port(*flags: str, env: dict[str, str] | None = None, cwd: Path = TEST
 
 @pytest.mark.parametrize(
     "flags",
-    ["-port 4321", "--port 4321", "-port=4321", "--port=4321", "-port 1 --port=2 -port 4321"],
+    [
+        "-port 4321",
+        "--port 4321",
+        "-port=4321",
+        "--port=4321",
+        "-port 1 --port=2 -port 4321",
+        "-port=0x10e1",
+        "-port=4_321 --",
+    ],
 )
 def test_port_flag(flags: str) -> None:
-    """The flag has one dash or two, its value after a space or an equals sign; the last wins."""
+    """The flag has one dash or two, its value after a space or an equals sign; the last wins.
+
+    The number is a literal of Go.
+    """
     assert wanted_port(*flags.split()) == 4321
 
 
@@ -162,8 +173,8 @@ def test_default_address() -> None:
     [
         ("-prot 5000", "-prot"),
         ("-p 5000", "-p"),
-        ("--po=5000", "--po"),
-        ("--nonsense", "--nonsense"),
+        ("--po=5000", "-po"),
+        ("--nonsense", "-nonsense"),
         ("-port 5000 -x=1", "-x"),
         ("-port", "-port"),
         ("-port=", "-port"),
@@ -173,9 +184,10 @@ def test_default_address() -> None:
         ("-addr", "-addr"),
         ("-demo=", "-demo"),
         ("-demo=yes", "-demo"),
-        ("--demo=tRUE", "--demo"),
+        ("--demo=tRUE", "-demo"),
         ("-demo true", "true"),
-        ("-addr -demo", "-addr"),
+        ("-port 5e1", "-port"),
+        ("-port=0.0", "-port"),
         ("-port -demo", "-port"),
         ("extra", "extra"),
         ("-port 5000 extra", "extra"),
@@ -315,6 +327,9 @@ def test_only_the_working_directory_has_an_env_file(tmp_path: Path) -> None:
         "PORT=abc",
         "PORT=70000",
         "PORT=-1",
+        "PORT=0.0",
+        "PORT=5e1",
+        "PORT=0x10",
         "MAX_MESSAGE_SIZE=0",
         "MAX_MESSAGE_SIZE=1.5",
         "MAX_ROOM_NAME=-1",
@@ -386,7 +401,10 @@ async def test_keepalive() -> None:
     ids=["nothing", "half-a-line", "half-a-head", "half-a-body"],
 )
 async def test_handshake_timeout(sent: bytes) -> None:
-    """A request that has not arrived after `HANDSHAKE_TIMEOUT` is dropped; open clients stay."""
+    """A request is dropped that has not arrived after `HANDSHAKE_TIMEOUT` seconds.
+
+    Open clients stay.
+    """
     with server_process(env={"HANDSHAKE_TIMEOUT": "0.3"}) as server:
         async with client(server) as open_client, raw_connection(server, sent) as (reader, _):
             async with asyncio.timeout(2):
@@ -423,11 +441,15 @@ async def test_idle_timeout() -> None:
     [(0.5, 0.5), (3, 0.1)],
 )
 async def test_vanished_peer(interval: float, timeout: float) -> None:
-    """A peer that answers no WebSocket ping is gone after `PING_INTERVAL` and `PING_TIMEOUT`.
+    """A peer that answers no WebSocket ping is gone after the ping's interval and timeout.
 
     Its room is told, and others stay.
     """
-    env = {"PING_INTERVAL": str(interval), "PING_TIMEOUT": str(timeout), "TRANSPORT": "auto"}
+    env = {
+        "PING_INTERVAL": str(interval),
+        "PING_TIMEOUT": str(timeout),
+        "TRANSPORT": "auto",
+    }
     with server_process(env=env) as server:
         async with client(server) as vanishing, client(server) as staying:
             await vanishing.join("room")
@@ -523,7 +545,7 @@ async def test_out_of_open_files() -> None:
 
 @pytest.mark.parametrize("level", ["debug", "Debug"])
 async def test_log_level_in_any_case(level: str) -> None:
-    """`LOG_LEVEL` may be written in lower case."""
+    """`LOG_LEVEL` may be written in any case, and as other programs call it."""
     with server_process(env={"LOG_LEVEL": level}) as server:
         async with client(server) as talker:
             await talker.join("room")
@@ -639,7 +661,7 @@ async def test_stop_in_time() -> None:
 
 
 async def test_shutdown_timeout() -> None:
-    """A client that does not answer the close is waited for no longer than `SHUTDOWN_TIMEOUT`."""
+    """Who does not answer the close is waited for no longer than `SHUTDOWN_TIMEOUT`."""
     for transport in ("auto", "tornado"):
         env = {"SHUTDOWN_TIMEOUT": "0.2", "TRANSPORT": transport}
         with server_process(env=env) as server:

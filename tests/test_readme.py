@@ -3,13 +3,12 @@
 import re
 import shutil
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from config.config import FLAGS_ONLY, Config
+from config.config import Config, variables
+from config.env_file import parse_env_file
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -36,14 +35,9 @@ def blocks(language: str) -> list[str]:
 def defaults() -> list[tuple[str, str]]:
     """Each variable with its default as one would write it, in the order of Config."""
     return [
-        (field.name.upper(), re.sub(r"\.0$", "", as_written(field.default)))
-        for field in fields(Config)
-        if field.name not in FLAGS_ONLY
+        (variable, re.sub(r"\.0$", "", str(getattr(Config, name))))
+        for variable, (name, _) in variables().items()
     ]
-
-
-def as_written(value: object) -> str:
-    return msgspec.json.encode(value).decode() if isinstance(value, tuple) else str(value)
 
 
 def anchors(path: Path) -> set[str]:
@@ -72,6 +66,13 @@ def test_the_readme_lists_the_variables() -> None:
 def test_the_example_lists_the_variables() -> None:
     """.env.example has each variable too, commented out, with its default."""
     assert EXAMPLE.findall(text_of(ROOT / ".env.example")) == defaults()
+
+
+def test_the_example_can_be_used() -> None:
+    """.env.example without the comment signs is a `.env` file that changes nothing."""
+    lines = EXAMPLE.findall(text_of(ROOT / ".env.example"))
+    content = "\n".join(f"{name}={default}" for name, default in lines)
+    assert Config.from_environ(parse_env_file(content.encode())) == Config()
 
 
 def test_make_knows_the_commands() -> None:

@@ -1,7 +1,6 @@
 """The demo page over HTTP, as `main.py -demo` serves it on either transport."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,10 +20,10 @@ from tests.server_process import ServerProcess, server_process
 
 TRANSPORTS = ["auto", "tornado"]
 SECRET = "s3cret"
-ICE_SERVERS = [
-    {"urls": "stun:stun.example"},
-    {"urls": ["turn:a.example", "turns:b"], "username": "alice", "credential": SECRET},
-]
+ICE_SERVERS = (
+    ' [ {"urls": "stun:stun.\\u00e9xample", "note": 1.0},\n'
+    f' {{"urls":["turn:a.é","TURNS:b"], "username":"alice","credential":"{SECRET}"}}]'
+)
 
 TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -69,7 +68,11 @@ async def request(url: str, path: str, method: str = "GET", **headers: str) -> R
 
 
 def demo_process(transport: str) -> AbstractContextManager[ServerProcess]:
-    env = {"ICE_SERVERS": json.dumps(ICE_SERVERS), "TRANSPORT": transport, "LOG_LEVEL": "DEBUG"}
+    env = {
+        "ICE_SERVERS": ICE_SERVERS,
+        "TRANSPORT": transport,
+        "LOG_LEVEL": "DEBUG",
+    }
     return server_process("-demo", env=env)
 
 
@@ -83,7 +86,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 async def served(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """The demo's routes alone, with another directory for the page, in the test's own process."""
     monkeypatch.setattr("demo.routes.DEMO", directory)
-    server = HTTPServer(Application([*demo_routes(())], log_function=lambda handler: None))
+    server = HTTPServer(Application([*demo_routes("[]")], log_function=lambda handler: None))
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}/"
@@ -128,10 +131,10 @@ async def test_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_config(url: str) -> None:
-    """`/config.json` has `ICE_SERVERS` as the page gives them to the browser, and is not kept."""
+    """`/config.json` has `ICE_SERVERS` byte for byte, and is not kept."""
     response = await request(url, "/config.json")
     assert response.status == 200
-    assert json.loads(response.body) == {"iceServers": ICE_SERVERS}
+    assert response.body == f'{{"iceServers":{ICE_SERVERS}}}'.encode()
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "no-store"
 

@@ -1,0 +1,119 @@
+"""The flags, in the syntax of Go's package flag.
+
+`-port 5000`, `--port 5000` and `-port=5000` are the same, and the last one counts. What follows a
+flag is its value whatever it looks like, but a boolean flag has one only after `=`. Flags end at
+`--` and before the first argument that is none.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.config import MAX_PORT, Config
+from config.numbers import parse_int
+
+PROGRAM = "main.py"
+
+
+class FlagError(Exception):
+    """The flags do not start a server; the text is what to print: the reason, then the usage."""
+
+    exit_code = 2
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{' '.join(reason.splitlines())}\n{usage()}")
+
+
+class HelpRequested(FlagError):
+    """Somebody asks for help: the text is the usage alone."""
+
+    exit_code = 0
+
+    def __init__(self) -> None:
+        Exception.__init__(self, usage())
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag; `read` raises ValueError with the reason for which it does not take a text."""
+
+    name: str
+    usage: str
+    value: str
+    """The kind of value, as the usage calls it; empty for a boolean flag."""
+    read: Callable[[str], Any]
+
+
+def read_bool(text: str) -> bool:
+    """`strconv.ParseBool`."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise ValueError("parse error")
+
+
+def read_port(text: str) -> int:
+    """Unlike `PORT` it may be hexadecimal, octal or binary, as all numbers in Go's flags."""
+    port = parse_int(text, base=0)
+    if not 0 <= port <= MAX_PORT:
+        raise ValueError(f"not from 0 to {MAX_PORT}")
+    return port
+
+
+FLAGS = {
+    flag.name: flag
+    for flag in (
+        Flag("addr", f"server address (default {json.dumps(Config.addr)})", "string", str),
+        Flag("demo", "serve the demo page too", "", read_bool),
+        Flag("port", f"server port (default {Config.port})", "int", read_port),
+    )
+}
+
+
+def usage() -> str:
+    """What Go prints as usage, without the line break at its end."""
+    lines = [f"Usage of {PROGRAM}:"]
+    for flag in FLAGS.values():
+        lines += [f"  -{flag.name} {flag.value}".rstrip(), f"    \t{flag.usage}"]
+    return "\n".join(lines)
+
+
+def parse_flags(args: Sequence[str]) -> dict[str, Any]:
+    """The values of the flags that are given (`flag.Parse`).
+
+    Raises FlagError, also for an argument that is no flag, which Go would leave to the program.
+    """
+    values: dict[str, Any] = {}
+    rest = list(args)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        arg = rest.pop(0)
+        if arg == "--":
+            break
+        name, equals, text = arg.removeprefix("-").removeprefix("-").partition("=")
+        if not name or name.startswith("-"):
+            raise FlagError(f"bad flag syntax: {arg}")
+        flag = FLAGS.get(name)
+        if flag is None:
+            if name in ("h", "help"):
+                raise HelpRequested
+            raise FlagError(f"flag provided but not defined: -{name}")
+        if not flag.value:
+            text = text if equals else "true"
+        elif not equals:
+            if not rest:
+                raise FlagError(f"flag needs an argument: -{name}")
+            text = rest.pop(0)
+        try:
+            values[name] = flag.read(text)
+        except ValueError as error:
+            what = "value {} for flag" if flag.value else "boolean value {} for"
+            raise FlagError(f"invalid {what.format(_quoted(text))} -{name}: {error}") from None
+    if rest:
+        raise FlagError(f"unexpected argument: {_quoted(rest[0])}")
+    return values
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=not text.isprintable())
