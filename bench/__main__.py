@@ -33,7 +33,7 @@ _THIS = ("main.py", "-addr", "{host}", "-port", "{port}")
 def this_server() -> list[ServerSpec]:
     """Return this server on each of its two protocols."""
     return [
-        ServerSpec(name, (sys.executable, *_THIS), {"TRANSPORT": name})
+        ServerSpec(name, (sys.executable, *_THIS), {"SIGNALING_TRANSPORT": name})
         for name in ("auto", "tornado")
     ]
 
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         dest="servers",
         help="'[name:] [VAR=value ...] command -addr {host} -port {port}'; may be repeated"
-        " (default: this server on both of its protocols, TRANSPORT=auto and TRANSPORT=tornado)",
+        " (default: this server on both of its protocols, SIGNALING_TRANSPORT=auto and =tornado)",
     )
     parser.add_argument(
         "--baseline",

@@ -4,9 +4,11 @@ One value, made once at start and handed to whoever needs it.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -14,9 +16,28 @@ from config.env_file import EnvFileError, parse_env_file
 from config.ice_servers import read_ice_servers
 from config.numbers import parse_float, parse_int
 
+PREFIX = "SIGNALING_"
+# The name of the original, which has no prefix.
+UNPREFIXED = {"port": "PORT"}
 MAX_PORT = 65535
 
 Number = TypeVar("Number", int, float)
+
+# What Kubernetes sets in every container for a Service whose name begins with `signaling`.
+OF_A_SERVICE = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT=\w+://|PORT_[0-9]+_[A-Z]+(_\w+)?=)"
+)
+
+LOG_LEVELS = {
+    "trace": "DEBUG",
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warn": "WARNING",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "fatal": "CRITICAL",
+    "critical": "CRITICAL",
+}
 
 
 class ConfigError(Exception):
@@ -39,14 +60,14 @@ def number(
     return read
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """One of these, in any case."""
+def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
+    """The values by the names that they can be given, in any case."""
 
     def read(text: str) -> str:
-        for choice in choices:
-            if text.lower() == choice.lower():
-                return choice
-        raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        try:
+            return choices[text.lower()]
+        except KeyError:
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}") from None
 
     return read
 
@@ -58,8 +79,8 @@ Characters = Annotated[int, number(parse_int, "a whole number of characters", 1,
 Seconds = Annotated[float, number(parse_float, "a number of seconds", 0.001, 86400)]
 # After five seconds a client that does not answer a close is dropped anyway.
 ShutdownSeconds = Annotated[float, number(parse_float, "a number of seconds", 0.001, 5)]
-Transport = Annotated[str, one_of("auto", "tornado")]
-LogLevel = Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR")]
+Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
+LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
 
 
@@ -67,8 +88,8 @@ IceServers = Annotated[str, read_ice_servers]
 class Config:
     """The settings.
 
-    Those of the types above have variables too, under their names in capitals. Raises ConfigError
-    when two do not go together.
+    Those of the types above have variables too: PORT, and for the others their names in capitals
+    with SIGNALING_ before them. Raises ConfigError when two do not go together.
     """
 
     addr: str = "0.0.0.0"
@@ -110,8 +131,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.ping_timeout > self.ping_interval:
             raise ConfigError(
-                f"PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
-                f" than PING_INTERVAL ({self.ping_interval:g} s)"
+                f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
+                f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
             )
 
     @classmethod
@@ -120,10 +141,17 @@ class Config:
 
         A variable that is set to nothing counts as not set. A ping interval shorter than the
         default ping timeout shortens that too. Raises ConfigError, also for a variable that a flag
-        overrules.
+        overrules, and for a variable with the prefix that is no setting.
         """
         known = variables()
         given = {variable: text for variable, text in environ.items() if text}
+        for variable, text in given.items():
+            if variable.startswith(PREFIX) and not (
+                variable in known or OF_A_SERVICE.match(f"{variable}={text}")
+            ):
+                raise ConfigError(
+                    f"{variable!r} is not a setting; did you mean {_nearest(variable, known)}?"
+                )
         settings: dict[str, Any] = {}
         for variable, (name, read) in known.items():
             if variable in given:
@@ -140,10 +168,16 @@ def variables() -> dict[str, tuple[str, Callable[[str], Any]]]:
     """The variables of the environment, with the setting that each is for and what reads it."""
     types = get_type_hints(Config, include_extras=True)
     return {
-        name.upper(): (name, get_args(types[name])[1])
+        UNPREFIXED.get(name, PREFIX + name.upper()): (name, get_args(types[name])[1])
         for name in (field.name for field in fields(Config))
         if get_origin(types[name]) is Annotated
     }
+
+
+def _nearest(variable: str, known: Iterable[str]) -> str:
+    # Without the prefix, so that SIGNALING_PORT leads to PORT.
+    names = {name.removeprefix(PREFIX): name for name in known}
+    return names[get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=0)[0]]
 
 
 def init_env() -> dict[str, str]:

@@ -54,7 +54,7 @@ const OTHERS = {
   unconnected: ({ names }) => ({
     text: `No direct connection to ${list(names)} was possible.`,
     remedy: "If this persists, one of you is behind a network which needs a TURN server: see the " +
-      "server’s ICE_SERVERS setting.",
+      "server’s SIGNALING_ICE_SERVERS setting.",
   }),
   refused: () => ({
     text: "The server has not accepted this room: perhaps its name is too long.",

@@ -1,6 +1,6 @@
 /** Rooms by name: in the address, in a link, and a new one that can be said over the phone. */
 
-/** The server's MAX_ROOM_NAME, in code points. */
+/** The server's SIGNALING_MAX_ROOM_NAME, in code points. */
 export const MAX_ROOM_NAME = 255;
 
 const QUALITIES = `amber brave bright calm clear clever coral crisp eager early fair gentle golden

@@ -8,7 +8,7 @@ from tornado.ioloop import IOLoop
 
 MARKERS = {
     "differ": "the contract differs from the Go original here: skipped with --reference",
-    "frames": "broken frames: with TRANSPORT=tornado, Tornado answers them in its own way",
+    "frames": "broken frames: under SIGNALING_TRANSPORT=tornado answered in Tornado's own way",
     "slow": "takes a minute: runs only with --slow",
     "timeout": "with seconds=N: pytest-tornasync's time limit for this test",
 }

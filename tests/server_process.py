@@ -15,24 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from config.config import PREFIX
+
 TESTS = Path(__file__).resolve().parent
 MAIN = TESTS.parent / "main.py"
-
-CONFIG_VARIABLES = {
-    "PORT",
-    "MAX_MESSAGE_SIZE",
-    "MAX_ROOM_NAME",
-    "MAX_SEND_BUFFER",
-    "HANDSHAKE_TIMEOUT",
-    "IDLE_TIMEOUT",
-    "KEEPALIVE_INTERVAL",
-    "PING_INTERVAL",
-    "PING_TIMEOUT",
-    "SHUTDOWN_TIMEOUT",
-    "TRANSPORT",
-    "LOG_LEVEL",
-    "ICE_SERVERS",
-}
 
 LISTENING = re.compile(r"listening on (?P<host>\S+):(?P<port>\d+)")
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
@@ -154,5 +140,9 @@ def server_process(
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: v for name, v in os.environ.items() if name not in CONFIG_VARIABLES}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PORT" and not name.startswith(PREFIX)
+    }
     return inherited | dict(extra)

@@ -330,17 +330,17 @@ def test_only_the_working_directory_has_an_env_file(tmp_path: Path) -> None:
         "PORT=0.0",
         "PORT=5e1",
         "PORT=0x10",
-        "MAX_MESSAGE_SIZE=0",
-        "MAX_MESSAGE_SIZE=1.5",
-        "MAX_ROOM_NAME=-1",
-        "MAX_SEND_BUFFER=4MiB",
-        "HANDSHAKE_TIMEOUT=0",
-        "KEEPALIVE_INTERVAL=nan",
-        "PING_INTERVAL=inf",
-        "PING_TIMEOUT=31",
-        "SHUTDOWN_TIMEOUT=-3",
-        "LOG_LEVEL=LOUD",
-        "ICE_SERVERS=stun:stun.example",
+        "SIGNALING_MAX_MESSAGE_SIZE=0",
+        "SIGNALING_MAX_MESSAGE_SIZE=1.5",
+        "SIGNALING_MAX_ROOM_NAME=-1",
+        "SIGNALING_MAX_SEND_BUFFER=4MiB",
+        "SIGNALING_HANDSHAKE_TIMEOUT=0",
+        "SIGNALING_KEEPALIVE_INTERVAL=nan",
+        "SIGNALING_PING_INTERVAL=inf",
+        "SIGNALING_PING_TIMEOUT=31",
+        "SIGNALING_SHUTDOWN_TIMEOUT=-3",
+        "SIGNALING_LOG_LEVEL=LOUD",
+        "SIGNALING_ICE_SERVERS=stun:stun.example",
     ],
 )
 def test_bad_setting(setting: str) -> None:
@@ -350,6 +350,27 @@ def test_bad_setting(setting: str) -> None:
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
     assert name in line
+
+
+def test_unknown_setting() -> None:
+    """A variable with the prefix that is no setting: one line with the nearest, exit code 2."""
+    ended = run_main("-addr", NOT_OURS, env={"SIGNALING_LOGLEVEL": "DEBUG"})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert "SIGNALING_LOGLEVEL" in line
+    assert "SIGNALING_LOG_LEVEL?" in line
+
+
+def test_settings_of_other_programs() -> None:
+    """Variables without the prefix, and those that Kubernetes sets, do not stop the start."""
+    others = {
+        "LOG_LEVEL": "verbose",
+        "TRANSPORT": "udp",
+        "SIGNALING_PORT": "tcp://10.0.0.1:5000",
+        "SIGNALING_SERVICE_HOST": "10.0.0.1",
+        "SIGNALING_PORT_5000_TCP_ADDR": "10.0.0.1",
+    }
+    assert wanted_port(env=others) == 5000
 
 
 @pytest.mark.parametrize(
@@ -375,19 +396,19 @@ def test_env_file_that_is_a_directory(tmp_path: Path) -> None:
 
 def test_bad_setting_in_env_file(tmp_path: Path) -> None:
     """A bad value in `.env` is as bad as one in the environment."""
-    (tmp_path / ".env").write_text("PING_INTERVAL=often\n")
+    (tmp_path / ".env").write_text("SIGNALING_PING_INTERVAL=often\n")
     ended = run_main("-addr", NOT_OURS, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
-    assert "PING_INTERVAL" in line
+    assert "SIGNALING_PING_INTERVAL" in line
 
 
 # Settings at work
 
 
 async def test_keepalive() -> None:
-    """A client gets `{"type":"ping"}` every `KEEPALIVE_INTERVAL` seconds."""
-    with server_process(env={"KEEPALIVE_INTERVAL": "0.2"}) as server:
+    """A client gets `{"type":"ping"}` every `SIGNALING_KEEPALIVE_INTERVAL` seconds."""
+    with server_process(env={"SIGNALING_KEEPALIVE_INTERVAL": "0.2"}) as server:
         async with client(server) as idle:
             started = asyncio.get_running_loop().time()
             for _ in range(3):
@@ -401,11 +422,11 @@ async def test_keepalive() -> None:
     ids=["nothing", "half-a-line", "half-a-head", "half-a-body"],
 )
 async def test_handshake_timeout(sent: bytes) -> None:
-    """A request is dropped that has not arrived after `HANDSHAKE_TIMEOUT` seconds.
+    """A request is dropped that has not arrived after `SIGNALING_HANDSHAKE_TIMEOUT` seconds.
 
     Open clients stay.
     """
-    with server_process(env={"HANDSHAKE_TIMEOUT": "0.3"}) as server:
+    with server_process(env={"SIGNALING_HANDSHAKE_TIMEOUT": "0.3"}) as server:
         async with client(server) as open_client, raw_connection(server, sent) as (reader, _):
             async with asyncio.timeout(2):
                 await reader.read()
@@ -414,7 +435,7 @@ async def test_handshake_timeout(sent: bytes) -> None:
 
 async def test_handshake_timeout_is_for_the_whole_request() -> None:
     """A request that keeps arriving byte by byte is dropped all the same."""
-    with server_process(env={"HANDSHAKE_TIMEOUT": "0.3"}) as server:
+    with server_process(env={"SIGNALING_HANDSHAKE_TIMEOUT": "0.3"}) as server:
         async with raw_connection(server, HALF_A_REQUEST) as (reader, writer), asyncio.timeout(2):
             ended = asyncio.create_task(reader.read())
             while not (await asyncio.wait([ended], timeout=0.05))[0]:
@@ -424,10 +445,10 @@ async def test_handshake_timeout_is_for_the_whole_request() -> None:
 
 
 async def test_idle_timeout() -> None:
-    """A connection that has been answered waits `IDLE_TIMEOUT` seconds for the next request."""
-    env = {"HANDSHAKE_TIMEOUT": "0.1", "IDLE_TIMEOUT": "0.5"}
+    """An answered connection waits `SIGNALING_IDLE_TIMEOUT` seconds for its next request."""
+    env = {"SIGNALING_HANDSHAKE_TIMEOUT": "0.1", "SIGNALING_IDLE_TIMEOUT": "0.5"}
     for transport in ("auto", "tornado"):
-        with server_process(env={**env, "TRANSPORT": transport}) as server:
+        with server_process(env={**env, "SIGNALING_TRANSPORT": transport}) as server:
             async with raw_connection(server, HEALTH) as (reader, writer), asyncio.timeout(2):
                 assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
                 await asyncio.sleep(0.3)  # Longer than a request may take.
@@ -446,9 +467,9 @@ async def test_vanished_peer(interval: float, timeout: float) -> None:
     Its room is told, and others stay.
     """
     env = {
-        "PING_INTERVAL": str(interval),
-        "PING_TIMEOUT": str(timeout),
-        "TRANSPORT": "auto",
+        "SIGNALING_PING_INTERVAL": str(interval),
+        "SIGNALING_PING_TIMEOUT": str(timeout),
+        "SIGNALING_TRANSPORT": "auto",
     }
     with server_process(env=env) as server:
         async with client(server) as vanishing, client(server) as staying:
@@ -462,8 +483,8 @@ async def test_vanished_peer(interval: float, timeout: float) -> None:
 
 
 async def test_max_message_size() -> None:
-    """A message of more than `MAX_MESSAGE_SIZE` bytes closes its connection with 1009."""
-    with server_process(env={"MAX_MESSAGE_SIZE": "100"}) as server:
+    """A message of more than `SIGNALING_MAX_MESSAGE_SIZE` bytes closes its connection with 1009."""
+    with server_process(env={"SIGNALING_MAX_MESSAGE_SIZE": "100"}) as server:
         async with client(server) as talker:
             await talker.socket.send(f"{'just fits':<100}")
             assert (await talker.receive())["payload"] == {"error": "invalid message"}
@@ -473,8 +494,8 @@ async def test_max_message_size() -> None:
 
 
 async def test_max_room_name() -> None:
-    """A room name of more than `MAX_ROOM_NAME` characters is an invalid payload."""
-    with server_process(env={"MAX_ROOM_NAME": "3"}) as server:
+    """A room name of more than `SIGNALING_MAX_ROOM_NAME` characters is an invalid payload."""
+    with server_process(env={"SIGNALING_MAX_ROOM_NAME": "3"}) as server:
         async with client(server) as talker:
             await talker.send("join", room_id="äöü")
             await talker.send("join", room_id="four")
@@ -487,7 +508,7 @@ async def test_max_room_name() -> None:
 def test_transport_is_logged() -> None:
     """The log says at the start which transport serves."""
     for transport in ("auto", "tornado"):
-        with server_process(env={"TRANSPORT": transport}) as server:
+        with server_process(env={"SIGNALING_TRANSPORT": transport}) as server:
             server.wait_for_line(rf"INFO transport: {transport}$")
 
 
@@ -495,7 +516,7 @@ def test_transport_is_logged() -> None:
 def test_uvloop_runs() -> None:
     """The event loop is uvloop where that is installed."""
     pytest.importorskip("uvloop", reason="install it: pip install uvloop")
-    with server_process(env={"LOG_LEVEL": "DEBUG"}) as server:
+    with server_process(env={"SIGNALING_LOG_LEVEL": "DEBUG"}) as server:
         assert "uvloop" in (PROC / str(server.pid) / "maps").read_text()
         # With these words asyncio's own loop announces itself.
         assert not [line for line in server.lines if "Using selector" in line]
@@ -543,10 +564,10 @@ async def test_out_of_open_files() -> None:
 # The log
 
 
-@pytest.mark.parametrize("level", ["debug", "Debug"])
+@pytest.mark.parametrize("level", ["debug", "Debug", "trace"])
 async def test_log_level_in_any_case(level: str) -> None:
-    """`LOG_LEVEL` may be written in any case, and as other programs call it."""
-    with server_process(env={"LOG_LEVEL": level}) as server:
+    """`SIGNALING_LOG_LEVEL` may be written in any case, and as other programs call it."""
+    with server_process(env={"SIGNALING_LOG_LEVEL": level}) as server:
         async with client(server) as talker:
             await talker.join("room")
         await asyncio.to_thread(server.wait_for_line, f"DEBUG .*{talker.id}")
@@ -581,7 +602,7 @@ async def test_info_log() -> None:
 
 async def test_debug_log() -> None:
     """At DEBUG there is a line per message, without its SDP."""
-    with server_process(env={"LOG_LEVEL": "DEBUG"}) as server:
+    with server_process(env={"SIGNALING_LOG_LEVEL": "DEBUG"}) as server:
         async with client(server) as talker:
             await talker.join("room")
             await talker.send("offer", client_id=talker.id, sdp=SDP)
@@ -611,7 +632,7 @@ async def test_debug_log() -> None:
 )
 async def test_misplaced_sdp_is_not_logged(message: object) -> None:
     """Wherever in a message an SDP is put, no log line shows it, and none is torn in two by it."""
-    with server_process(env={"LOG_LEVEL": "DEBUG"}) as server:
+    with server_process(env={"SIGNALING_LOG_LEVEL": "DEBUG"}) as server:
         async with client(server) as talker:
             await talker.join("room")
             await talker.socket.send(json.dumps(message))
@@ -661,9 +682,9 @@ async def test_stop_in_time() -> None:
 
 
 async def test_shutdown_timeout() -> None:
-    """Who does not answer the close is waited for no longer than `SHUTDOWN_TIMEOUT`."""
+    """Who does not answer the close is waited for no longer than `SIGNALING_SHUTDOWN_TIMEOUT`."""
     for transport in ("auto", "tornado"):
-        env = {"SHUTDOWN_TIMEOUT": "0.2", "TRANSPORT": transport}
+        env = {"SIGNALING_SHUTDOWN_TIMEOUT": "0.2", "SIGNALING_TRANSPORT": transport}
         with server_process(env=env) as server:
             async with client(server) as silent:
                 silent.fall_silent()
@@ -701,7 +722,7 @@ async def test_stop_accepting() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda it: it.name)
 async def test_stop_twice(number: signal.Signals) -> None:
     """A second signal while the server is stopping changes nothing."""
-    with server_process(env={"SHUTDOWN_TIMEOUT": "0.5"}) as server:
+    with server_process(env={"SIGNALING_SHUTDOWN_TIMEOUT": "0.5"}) as server:
         async with client(server) as silent, client(server) as answering:
             silent.fall_silent()
             server.send_signal(number)
@@ -725,7 +746,7 @@ def test_stop_at_any_moment(number: signal.Signals) -> None:
 
 async def test_nothing_is_left_open() -> None:
     """A server that ends has closed all that it opened: Python has no ResourceWarning to give."""
-    env = {"PYTHONDEVMODE": "1", "SHUTDOWN_TIMEOUT": "0.2"}
+    env = {"PYTHONDEVMODE": "1", "SIGNALING_SHUTDOWN_TIMEOUT": "0.2"}
     with server_process(env=env) as server:
         async with (
             client(server) as silent,

@@ -22,10 +22,10 @@ def test_a_server_is_a_command_with_a_port() -> None:
 
 
 def test_leading_assignments_are_the_environment() -> None:
-    spec = parse_server("TRANSPORT=tornado LOG='a b' python main.py X=1 {port}")
-    assert spec.env == {"TRANSPORT": "tornado", "LOG": "a b"}
+    spec = parse_server("SIGNALING_TRANSPORT=tornado LOG='a b' python main.py X=1 {port}")
+    assert spec.env == {"SIGNALING_TRANSPORT": "tornado", "LOG": "a b"}
     assert spec.argv == ("python", "main.py", "X=1", "{port}")
-    assert spec.name == "TRANSPORT=tornado LOG=a b main.py"
+    assert spec.name == "SIGNALING_TRANSPORT=tornado LOG=a b main.py"
 
 
 def test_a_word_with_a_colon_names_the_server() -> None:

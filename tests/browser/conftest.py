@@ -94,7 +94,7 @@ def launch(playwright: Playwright) -> Iterator[Launch]:
 @pytest.fixture(scope="package")
 def server() -> Iterator[ServerProcess]:
     """`main.py -demo`, with no ICE server: the tabs find each other on this machine."""
-    with server_process("-demo", env={"ICE_SERVERS": "[]"}) as server:
+    with server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}) as server:
         yield server
 
 

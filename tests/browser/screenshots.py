@@ -80,7 +80,7 @@ def join(playwright: Playwright, stack: ExitStack, url: str, name: str, video: P
 def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        server = stack.enter_context(server_process("-demo", env={"ICE_SERVERS": "[]"}))
+        server = stack.enter_context(server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}))
         playwright = stack.enter_context(sync_playwright())
         pages = []
         for name, room, clothes in PEOPLE:

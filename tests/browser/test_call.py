@@ -183,7 +183,7 @@ def test_chat(call: Call) -> None:
 def test_the_server_comes_back(call: Call, complaints: list[str]) -> None:
     """The server is killed and started again: the page says so, and the room is whole again."""
     complaints.append(NO_SERVER)
-    with server_process("-demo", env={"ICE_SERVERS": "[]"}, exit_code=-9) as server:
+    with server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}, exit_code=-9) as server:
         url, port = url_of(server), str(server.port)
         tabs = [call("restart", url=url) for _ in range(2)]
         for tab in tabs:
@@ -193,7 +193,7 @@ def test_the_server_comes_back(call: Call, complaints: list[str]) -> None:
             expect(tab.locator("#banner")).to_be_visible()
             # The call goes on meanwhile.
             members(tab, 1)
-    with server_process("-demo", "-port", port, env={"ICE_SERVERS": "[]"}):
+    with server_process("-demo", "-port", port, env={"SIGNALING_ICE_SERVERS": "[]"}):
         for tab in tabs:
             expect(tab.locator("#banner")).to_be_hidden(timeout=15_000)
         late = call("restart", url=url)
@@ -248,7 +248,7 @@ def test_an_insecure_origin(
 def test_the_server_is_gone_before_the_join(open_tab: OpenTab, complaints: list[str]) -> None:
     """The lobby stays, says that the server does not answer, and works when that is back."""
     complaints.append(NO_SERVER)
-    with server_process("-demo", env={"ICE_SERVERS": "[]"}) as server:
+    with server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}) as server:
         url, port = url_of(server), str(server.port)
         page = open_tab(url)
         page.wait_for_load_state("networkidle")
@@ -256,7 +256,7 @@ def test_the_server_is_gone_before_the_join(open_tab: OpenTab, complaints: list[
     page.locator("#join").click()
     expect(page.locator("#problem")).to_contain_text(re.compile("server", re.IGNORECASE))
     expect(page.locator("#lobby")).to_be_visible()
-    with server_process("-demo", "-port", port, env={"ICE_SERVERS": "[]"}):
+    with server_process("-demo", "-port", port, env={"SIGNALING_ICE_SERVERS": "[]"}):
         enter(page, "gone")
 
 
@@ -330,7 +330,7 @@ def test_messages_cover_nothing(call: Call) -> None:
 
 def test_a_room_that_the_server_refuses(open_tab: OpenTab) -> None:
     """The page says so as long as one stays, with the way out, which leads to a shorter name."""
-    env = {"ICE_SERVERS": "[]", "MAX_ROOM_NAME": "10"}
+    env = {"SIGNALING_ICE_SERVERS": "[]", "SIGNALING_MAX_ROOM_NAME": "10"}
     with server_process("-demo", env=env) as server:
         page = open_tab(url_of(server))
         enter(page, "a-name-too-long")

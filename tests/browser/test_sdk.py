@@ -407,7 +407,7 @@ def test_the_room_forms_again_after_a_restart(
 def test_a_server_that_goes_silent(join: Join, complaints: list[str]) -> None:
     """A connection on which nothing comes any longer counts as lost, though nobody closed it."""
     complaints.append(NO_SERVER)
-    with server_process("-demo", env={"KEEPALIVE_INTERVAL": "0.5"}) as server:
+    with server_process("-demo", env={"SIGNALING_KEEPALIVE_INTERVAL": "0.5"}) as server:
         page = join("silent", url=url_of(server))
         # It has to be seen first how often the server speaks.
         page.evaluate(

@@ -30,26 +30,27 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
+    """`PORT` is the original's; the others have the prefix."""
     assert list(variables()) == [
         "PORT",
-        "MAX_MESSAGE_SIZE",
-        "MAX_ROOM_NAME",
-        "MAX_SEND_BUFFER",
-        "HANDSHAKE_TIMEOUT",
-        "IDLE_TIMEOUT",
-        "KEEPALIVE_INTERVAL",
-        "PING_INTERVAL",
-        "PING_TIMEOUT",
-        "SHUTDOWN_TIMEOUT",
-        "TRANSPORT",
-        "LOG_LEVEL",
-        "ICE_SERVERS",
+        "SIGNALING_MAX_MESSAGE_SIZE",
+        "SIGNALING_MAX_ROOM_NAME",
+        "SIGNALING_MAX_SEND_BUFFER",
+        "SIGNALING_HANDSHAKE_TIMEOUT",
+        "SIGNALING_IDLE_TIMEOUT",
+        "SIGNALING_KEEPALIVE_INTERVAL",
+        "SIGNALING_PING_INTERVAL",
+        "SIGNALING_PING_TIMEOUT",
+        "SIGNALING_SHUTDOWN_TIMEOUT",
+        "SIGNALING_TRANSPORT",
+        "SIGNALING_LOG_LEVEL",
+        "SIGNALING_ICE_SERVERS",
     ]
     others = {
-        "TRANSPORT": "tornado",
-        "LOG_LEVEL": "DEBUG",
-        "ICE_SERVERS": "[]",
-        "SHUTDOWN_TIMEOUT": "2",
+        "SIGNALING_TRANSPORT": "tornado",
+        "SIGNALING_LOG_LEVEL": "DEBUG",
+        "SIGNALING_ICE_SERVERS": "[]",
+        "SIGNALING_SHUTDOWN_TIMEOUT": "2",
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
     assert config == Config(
@@ -76,21 +77,21 @@ def test_a_flag_beats_the_environment_which_beats_the_default() -> None:
         ("PORT", "5_000"),
         ("PORT", "true"),
         ("PORT", "٣"),
-        ("SHUTDOWN_TIMEOUT", "5.1"),
-        ("MAX_MESSAGE_SIZE", "0"),
-        ("MAX_MESSAGE_SIZE", "1.5"),
-        ("MAX_MESSAGE_SIZE", "1e3"),
-        ("MAX_ROOM_NAME", "none"),
-        ("MAX_SEND_BUFFER", "4MiB"),
-        ("HANDSHAKE_TIMEOUT", "0"),
-        ("HANDSHAKE_TIMEOUT", "1_0"),
-        ("KEEPALIVE_INTERVAL", "inf"),
-        ("PING_INTERVAL", "nan"),
-        ("PING_INTERVAL", "1e999"),
-        ("PING_TIMEOUT", "-1"),
-        ("SHUTDOWN_TIMEOUT", "1s"),
-        ("TRANSPORT", "udp"),
-        ("LOG_LEVEL", "LOUD"),
+        ("SIGNALING_SHUTDOWN_TIMEOUT", "5.1"),
+        ("SIGNALING_MAX_MESSAGE_SIZE", "0"),
+        ("SIGNALING_MAX_MESSAGE_SIZE", "1.5"),
+        ("SIGNALING_MAX_MESSAGE_SIZE", "1e3"),
+        ("SIGNALING_MAX_ROOM_NAME", "none"),
+        ("SIGNALING_MAX_SEND_BUFFER", "4MiB"),
+        ("SIGNALING_HANDSHAKE_TIMEOUT", "0"),
+        ("SIGNALING_HANDSHAKE_TIMEOUT", "1_0"),
+        ("SIGNALING_KEEPALIVE_INTERVAL", "inf"),
+        ("SIGNALING_PING_INTERVAL", "nan"),
+        ("SIGNALING_PING_INTERVAL", "1e999"),
+        ("SIGNALING_PING_TIMEOUT", "-1"),
+        ("SIGNALING_SHUTDOWN_TIMEOUT", "1s"),
+        ("SIGNALING_TRANSPORT", "udp"),
+        ("SIGNALING_LOG_LEVEL", "LOUD"),
     ],
 )
 def test_a_value_that_cannot_be_names_its_variable_on_one_line(name: str, value: str) -> None:
@@ -101,18 +102,85 @@ def test_a_value_that_cannot_be_names_its_variable_on_one_line(name: str, value:
 
 
 def test_a_pong_cannot_be_waited_for_longer_than_until_the_next_ping() -> None:
-    with pytest.raises(ConfigError, match=r"PING_TIMEOUT .* PING_INTERVAL"):
-        Config.from_environ({"PING_INTERVAL": "5", "PING_TIMEOUT": "6"})
+    with pytest.raises(ConfigError, match=r"SIGNALING_PING_TIMEOUT .* SIGNALING_PING_INTERVAL"):
+        Config.from_environ({"SIGNALING_PING_INTERVAL": "5", "SIGNALING_PING_TIMEOUT": "6"})
 
 
 def test_a_short_ping_interval_shortens_the_default_ping_timeout() -> None:
-    config = Config.from_environ({"PING_INTERVAL": "5"})
+    config = Config.from_environ({"SIGNALING_PING_INTERVAL": "5"})
     assert (config.ping_interval, config.ping_timeout) == (5.0, 5.0)
-    assert Config.from_environ({"PING_INTERVAL": "60"}).ping_timeout == 20.0
+    assert Config.from_environ({"SIGNALING_PING_INTERVAL": "60"}).ping_timeout == 20.0
 
 
-def test_choices_are_read_in_any_case() -> None:
-    assert Config.from_environ({"LOG_LEVEL": "debug"}).log_level == "DEBUG"
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("DEBUG", "DEBUG"),
+        ("Info", "INFO"),
+        ("warning", "WARNING"),
+        ("eRRor", "ERROR"),
+        ("critical", "CRITICAL"),
+        # As other programs call them.
+        ("trace", "DEBUG"),
+        ("WARN", "WARNING"),
+        ("Fatal", "CRITICAL"),
+    ],
+)
+def test_log_levels_are_read_in_any_case(text: str, level: str) -> None:
+    assert Config.from_environ({"SIGNALING_LOG_LEVEL": text}).log_level == level
+
+
+# What has the prefix or has not
+
+
+def test_a_variable_without_the_prefix_is_for_another_program() -> None:
+    environ = {name.removeprefix("SIGNALING_"): "?" for name in variables()} | {"PORT": "1"}
+    assert Config.from_environ(environ) == Config(port=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("SIGNALING_LOGLEVEL", "SIGNALING_LOG_LEVEL"),
+        ("SIGNALING_LOG_LEVLE", "SIGNALING_LOG_LEVEL"),
+        ("SIGNALING_MAX_ROOM_NAME_LENGTH", "SIGNALING_MAX_ROOM_NAME"),
+        ("SIGNALING_ICE_SERVER", "SIGNALING_ICE_SERVERS"),
+        ("SIGNALING_PORT", "PORT"),
+        ("SIGNALING_log_level", "SIGNALING_LOG_LEVEL"),
+        ("SIGNALING_\nPORT", "PORT"),
+    ],
+)
+def test_an_unknown_variable_with_the_prefix_names_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean {nearest}\\?$") as error:
+        Config.from_environ({name: "1"})
+    assert str(error.value).startswith(f"{name!r} is not a setting; ")
+
+
+@pytest.mark.parametrize("name", ["SIGNALING_", "SIGNALING_漢"])
+def test_an_unknown_variable_that_is_near_none_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name!r} is not a setting"):
+        Config.from_environ({name: "1"})
+
+
+def test_an_unknown_variable_that_is_empty_counts_as_not_set() -> None:
+    assert Config.from_environ({"SIGNALING_NOTHING": ""}) == Config()
+
+
+@pytest.mark.parametrize("service", ["SIGNALING", "SIGNALING_REDIS", "SIGNALING_2"])
+def test_what_kubernetes_says_of_a_service_is_no_setting(service: str) -> None:
+    """A Service named `signaling` or `signaling-…` is told to every container around it."""
+    environ = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "5000",
+        f"{service}_SERVICE_PORT_HTTP_1": "5000",
+        f"{service}_PORT": "tcp://10.0.0.1:5000",
+        f"{service}_PORT_5000_TCP": "tcp://10.0.0.1:5000",
+        f"{service}_PORT_5000_TCP_PROTO": "tcp",
+        f"{service}_PORT_5000_TCP_PORT": "5000",
+        f"{service}_PORT_5000_TCP_ADDR": "10.0.0.1",
+        f"{service}_PORT_5000_UDP": "udp://[fd00::1]:5000",
+    }
+    assert Config.from_environ(environ) == Config()
 
 
 # The file
@@ -131,13 +199,13 @@ def test_the_environment_beats_the_env_file(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even when it says nothing: as in godotenv, what is there is not replaced."""
-    (directory / ".env").write_text("PORT=1\nMAX_ROOM_NAME: 2\nexport A=$PORT\nB=3\n")
+    (directory / ".env").write_text("PORT=1\nSIGNALING_MAX_ROOM_NAME: 2\nexport A=$PORT\nB=3\n")
     monkeypatch.setenv("PORT", "4")
     monkeypatch.setenv("B", "")
     environ = init_env()
-    assert environ["MAX_ROOM_NAME"] == "2"
+    assert environ["SIGNALING_MAX_ROOM_NAME"] == "2"
     assert (environ["PORT"], environ["A"], environ["B"]) == ("4", "1", "")
-    assert os.environ.get("MAX_ROOM_NAME") is None
+    assert os.environ.get("SIGNALING_MAX_ROOM_NAME") is None
 
 
 def test_no_env_file_adds_nothing(directory: Path) -> None:
@@ -148,7 +216,7 @@ def test_no_env_file_adds_nothing(directory: Path) -> None:
 def test_ice_servers_in_the_env_file(quote: str, directory: Path) -> None:
     """JSON on one line needs no quotes there, and may have single ones."""
     text = '[{"urls": ["stun:a", "turn:b"], "username": "alice", "credential": "s3cret"}]'
-    (directory / ".env").write_text(f"ICE_SERVERS={quote}{text}{quote}\n")
+    (directory / ".env").write_text(f"SIGNALING_ICE_SERVERS={quote}{text}{quote}\n")
     assert Config.from_environ(init_env()).ice_servers == text
 
 

@@ -8,7 +8,7 @@ from tests.config.ice_servers import ACCEPTED, NOT_JSON, REFUSED, REFUSED_HERE
 
 @pytest.mark.parametrize("text", ACCEPTED)
 def test_what_a_browser_takes_is_kept_as_it_stands(text: str) -> None:
-    assert Config.from_environ({"ICE_SERVERS": text}).ice_servers == text
+    assert Config.from_environ({"SIGNALING_ICE_SERVERS": text}).ice_servers == text
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,9 @@ def test_what_a_browser_takes_is_kept_as_it_stands(text: str) -> None:
 def test_what_a_browser_throws_on_is_explained_without_showing_it(text: str, reason: str) -> None:
     """One line has the variable and what is wrong, but no value: that may be a credential."""
     with pytest.raises(ConfigError) as error:
-        Config.from_environ({"ICE_SERVERS": text or " "})
+        Config.from_environ({"SIGNALING_ICE_SERVERS": text or " "})
     line = str(error.value)
-    assert line.startswith("ICE_SERVERS=... is not a list of ICE servers in JSON: ")
+    assert line.startswith("SIGNALING_ICE_SERVERS=... is not a list of ICE servers in JSON: ")
     assert reason in line
     assert len(line.splitlines()) == 1
     assert "s3cret" not in line

@@ -37,7 +37,9 @@ def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
             {"given": given}
             if given
             else {
-                transport: stack.enter_context(server_process(env={"TRANSPORT": transport})).url
+                transport: stack.enter_context(
+                    server_process(env={"SIGNALING_TRANSPORT": transport})
+                ).url
                 for transport in TRANSPORTS
             }
         )

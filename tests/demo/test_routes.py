@@ -69,9 +69,9 @@ async def request(url: str, path: str, method: str = "GET", **headers: str) -> R
 
 def demo_process(transport: str) -> AbstractContextManager[ServerProcess]:
     env = {
-        "ICE_SERVERS": ICE_SERVERS,
-        "TRANSPORT": transport,
-        "LOG_LEVEL": "DEBUG",
+        "SIGNALING_ICE_SERVERS": ICE_SERVERS,
+        "SIGNALING_TRANSPORT": transport,
+        "SIGNALING_LOG_LEVEL": "DEBUG",
     }
     return server_process("-demo", env=env)
 
@@ -131,7 +131,7 @@ async def test_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_config(url: str) -> None:
-    """`/config.json` has `ICE_SERVERS` byte for byte, and is not kept."""
+    """`/config.json` has `SIGNALING_ICE_SERVERS` byte for byte, and is not kept."""
     response = await request(url, "/config.json")
     assert response.status == 200
     assert response.body == f'{{"iceServers":{ICE_SERVERS}}}'.encode()
@@ -305,7 +305,7 @@ async def test_nothing_hidden_or_below(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_without_the_flag(transport: str) -> None:
     """Without `-demo` nothing of it is there."""
-    with server_process(env={"TRANSPORT": transport}) as server:
+    with server_process(env={"SIGNALING_TRANSPORT": transport}) as server:
         for path in ["/", "/config.json", *files()]:
             response = await request(server.url, path)
             assert (response.status, response.body) == (404, b"404 page not found\n")

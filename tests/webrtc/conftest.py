@@ -8,7 +8,7 @@ from tests.server_process import ServerProcess, server_process
 @pytest.fixture(scope="package", params=["auto", "tornado"])
 def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
     """A server on each of its two protocols."""
-    with server_process(env={"TRANSPORT": request.param}) as server:
+    with server_process(env={"SIGNALING_TRANSPORT": request.param}) as server:
         yield server
 
 
