@@ -23,10 +23,6 @@ except ImportError:  # There is none for Windows.
 logger = logging.getLogger(__name__)
 
 
-def main() -> None:
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(argv: Sequence[str]) -> int:
     """Returns the exit code.
 
@@ -53,6 +49,13 @@ def run(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def main() -> None:
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        process.ignore_stop_signals()
 
 
 if __name__ == "__main__":

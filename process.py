@@ -13,12 +13,15 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def begin() -> None:
     """Makes SIGTERM and SIGINT end the process with 0 while there is nothing to be closed yet.
 
-    As the first process of a container it would not be ended by them at all.
+    As the first process of a container it would not be ended by them at all, nor as one that was
+    started by a thread which blocks them.
 
     Opens the standard descriptors that are closed on the null device. Otherwise the next socket
     would get the number of stderr, and its peer the log.
     """
     on_stop_signal(lambda: os._exit(0))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     while os.open(os.devnull, os.O_RDWR) <= 2:
         pass
 

@@ -103,22 +103,8 @@ def _respond(status: int, text: str) -> Callable[[HTTPServerRequest], None]:
 
 
 async def serve(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT, then closes every client with 1001. Raises ListenError.
-
-    Both signals are ignored after that.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    # Not `loop.add_signal_handler`: it is not there on Windows, and the loop restores what ends the
-    # process while there still is something to close.
-    process.on_stop_signal(lambda: loop.call_soon_threadsafe(stop.set))
-    try:
-        await _serve(config, stop)
-    finally:
-        process.ignore_stop_signals()
-
-
-async def _serve(config: Config, stop: asyncio.Event) -> None:
+    """Serves until SIGTERM or SIGINT, then closes every client with 1001. Raises ListenError."""
+    stop = _stop_on_signal()
     connections = Connections(crowd_gone=release)
     manager = RoomManager(RoomRepository())
     app = make_app(manager, config, connections)
@@ -206,3 +192,20 @@ def _demo_url(host: str, port: int) -> str:
     """By the name with which a browser gives a page from this machine camera and microphone."""
     local = host in (*EVERY_ADDRESS, "127.0.0.1", "::1")
     return f"http://{_host_port('localhost' if local else host, port)}/"
+
+
+def _stop_on_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT.
+
+    Not with `loop.add_signal_handler`: it is not there on Windows, and the loop restores what ends
+    the process while there still is something to close.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def set_stop() -> None:
+        with suppress(RuntimeError):  # The loop is closed already.
+            loop.call_soon_threadsafe(stop.set)
+
+    process.on_stop_signal(set_stop)
+    return stop

@@ -4,7 +4,7 @@ The rules are those of "set the configuration" in the WebRTC specification, afte
 Web IDL: a number or null is a string where a string is wanted, and unknown members do not matter.
 Where browsers differ, Chromium's answer counts, unless both Firefox and the grammars of RFC 7064
 and RFC 7065 are against it. So `stuns:` is taken, which Firefox lacks, and an empty user name is
-not. `url` without `urls` is refused although both still take it: the specification has dropped it.
+not. `url` is an old name of `urls`, which the specification has dropped and both still take.
 """
 
 import json
@@ -59,14 +59,10 @@ def _check_servers(servers: Any) -> None:
 def _check_server(server: Any) -> None:
     if not isinstance(server, dict):
         raise ValueError("it is not an object")
-    if "urls" not in server:
-        old = (
-            " (`url` is its old name, which the specification has dropped)"
-            if "url" in server
-            else ""
-        )
-        raise ValueError(f"`urls` is missing{old}")
-    urls = server["urls"] if isinstance(server["urls"], list) else [server["urls"]]
+    if "urls" not in server and "url" not in server:
+        raise ValueError("`urls` is missing")
+    urls = server.get("urls", server.get("url"))
+    urls = urls if isinstance(urls, list) else [urls]
     if not urls:
         raise ValueError("`urls` is empty")
     turn = [_is_turn(_string(url)) for url in urls]

@@ -220,6 +220,18 @@ def test_stop_from_the_first_moment(number: signal.Signals, delay: float) -> Non
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda it: it.name)
+def test_whoever_starts_it_may_block_signals(number: signal.Signals) -> None:
+    """They are the server's own business from then on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        with server_process() as process:
+            process.send_signal(number)
+            assert process.wait() == 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def test_both_signals_at_once() -> None:
     """In any order and number, they end the server once, and without another word."""
     for _ in range(5):
