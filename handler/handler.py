@@ -5,7 +5,6 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from msgspec import Raw, UnsetType
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
@@ -16,16 +15,15 @@ from manager.room import RoomManager
 from model.message import (
     ClientID,
     Error,
-    IceCandidate,
     InvalidMessageError,
     InvalidPayloadError,
-    JoinRoomPayload,
     Message,
     MessageError,
     MessageType,
     UnknownMessageTypeError,
+    decode_ice_candidate,
+    decode_join_room,
     decode_message,
-    decode_payload,
     decode_sdp,
 )
 from model.room import Client
@@ -55,9 +53,6 @@ MISUNDERSTANDINGS: dict[type[MessageError], str] = {
     UnknownMessageTypeError: "unknown message type",
     InvalidPayloadError: "invalid payload",
 }
-
-_JOIN_ROOM_PAYLOAD = msgspec.json.Decoder(JoinRoomPayload)
-_ICE_CANDIDATE = msgspec.json.Decoder(IceCandidate)
 
 
 class Handler(WebSocketHandler):
@@ -198,7 +193,7 @@ class Handler(WebSocketHandler):
         logger.debug("client %s: %s", self.client.id, message_type)
 
     def _handle_join_room(self, payload: Raw | UnsetType) -> None:
-        room_id = decode_payload(_JOIN_ROOM_PAYLOAD, payload).room_id
+        room_id = decode_join_room(payload).room_id
         if len(room_id) > self.config.max_room_name:
             raise InvalidPayloadError(f"room name of {len(room_id)} characters")
         self.manager.join_room(self.client, room_id)
@@ -210,7 +205,7 @@ class Handler(WebSocketHandler):
         self.manager.transfer_sdp_answer(self.client, decode_sdp(payload))
 
     def _handle_ice_candidate(self, payload: Raw | UnsetType) -> None:
-        self.manager.transfer_ice_candidate(self.client, decode_payload(_ICE_CANDIDATE, payload))
+        self.manager.transfer_ice_candidate(self.client, decode_ice_candidate(payload))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Called with what a method here has raised; the connection is then aborted."""
