@@ -45,8 +45,8 @@ class Connections:
             connection.close(*self._closing)
 
     def remove(self, connection: Connection) -> None:
-        """Raises KeyError when it was not added."""
-        self._open.remove(connection)
+        """Does nothing when it is not there."""
+        self._open.discard(connection)
         if not self._open:
             self._none_open.set()
         if self._timer is None and self._closing is None and self._has_gone():

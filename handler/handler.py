@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any
 
 from msgspec import Raw, UnsetType
@@ -71,6 +70,7 @@ class Handler(WebSocketHandler):
         self.client = NOBODY
         # What ws_connection was before the server closed it.
         self._closing: LoopProtocol | StreamProtocol | None = None
+        self._keepalive: asyncio.TimerHandle | None = None
 
     # The handshake
 
@@ -100,6 +100,14 @@ class Handler(WebSocketHandler):
 
     def open(self) -> None:
         """The connection is there (CreateConnection)."""
+        try:
+            self._begin()
+        except BaseException:
+            # Tornado's protocol does not, and with the other it does no harm.
+            self.on_close()
+            raise
+
+    def _begin(self) -> None:
         self.set_nodelay(True)
         self.client = Client(self.send)
         self.connections.add(self)
@@ -111,13 +119,16 @@ class Handler(WebSocketHandler):
         del self.request, self.ui
 
     def on_close(self) -> None:
-        """The connection is gone, closed by either side or lost; called once."""
-        self._keepalive.cancel()
-        self._leave_room()
-        self.connections.remove(self)
-        # Breaks the reference cycles, so that no garbage waits to be collected.
-        self.client = NOBODY
-        self._closing = None
+        """The connection is gone, closed by either side or lost; called at least once."""
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+        try:
+            self._leave_room()
+        finally:
+            self.connections.remove(self)
+            # Breaks the reference cycles, so that no garbage waits to be collected.
+            self.client = NOBODY
+            self._closing = self._keepalive = None
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         self._closing = self._closing or self.ws_connection
@@ -129,8 +140,12 @@ class Handler(WebSocketHandler):
             self._closing.abort()
 
     def _leave_room(self) -> None:
-        with suppress(NotFoundError):
+        try:
             self.manager.leave_room(self.client)
+        except NotFoundError:
+            pass  # It is in none.
+        except RepositoryError as error:
+            logger.error("client %s could not leave its room: %s", self.client.id, error)
 
     def send(self, message: bytes) -> None:
         """What `Client.send` does (HandleSendMessage): the bound is `max_send_buffer`."""
@@ -148,8 +163,11 @@ class Handler(WebSocketHandler):
         self._keep_alive_later()
 
     def _keep_alive_later(self) -> None:
-        # Counted from when the last one was due, so that the interval does not drift.
-        self._next_keepalive += self.config.keepalive_interval
+        # Counted from when the last one was due, so that the interval does not drift. Those that
+        # were missed while the event loop stood still are left out, as Go's ticker does.
+        interval = self.config.keepalive_interval
+        late = max(self._loop.time() - self._next_keepalive, 0.0)
+        self._next_keepalive += interval * (late // interval + 1)
         self._keepalive = self._loop.call_at(self._next_keepalive, self._keep_alive)
 
     def _fall_behind(self, unsent: int) -> None:
