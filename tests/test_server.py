@@ -27,6 +27,7 @@ from server import ListenError, make_app, serve
 from tests.conformance.client import (
     Client,
     ClosedError,
+    Opcode,
     frame,
     read_response,
     text_frame,
@@ -319,6 +320,38 @@ async def test_a_connection_whose_opening_fails_is_counted_out_again(
         peer = await Peer.connect(server.url)
         assert len(server.connections) == 1
         peer.abort()
+        await until(server.empty)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_the_room_is_told_when_a_member_is_given_up(
+    transport: Literal["auto", "tornado"],
+) -> None:
+    """At once, not when the connection is over; who talks stays, though it answers no pings."""
+    config = Config(transport=transport, ping_interval=0.2, ping_timeout=0.1)
+    async with served(config) as server:
+        talker, silent = await Peer.connect(server.url), await Peer.connect(server.url)
+        await talker.join("r")
+        await silent.join("r")
+        assert await talker.receive() == new_client(silent)
+
+        async def talk() -> None:
+            while True:
+                await asyncio.sleep(0.05)
+                await talker.send_text(PING)
+
+        talking = asyncio.create_task(talk())
+        while (got := await talker.receive_frame()).opcode is Opcode.PING:
+            pass  # It is not answered.
+        assert got.payload.decode() == leave_client(silent)
+        while (got := await silent.receive_frame()).opcode is Opcode.PING:
+            pass
+        assert got.opcode is Opcode.CLOSE
+        assert got.payload == (1011).to_bytes(2) + b"ping timeout"
+        assert len(server.connections) == 1
+        talking.cancel()
+        for peer in (talker, silent):
+            peer.abort()
         await until(server.empty)
 
 
