@@ -129,11 +129,14 @@ class Watched(WebSocketProtocol):
         self.write_ping(b"")
         self._backlog = self._untaken() if self._full else 0
         if self._ping_timeout > 0:
-            self._set_timer(self._ping_timeout, self._check_pong)
+            self._check_pong_later(self._ping_timeout)
         else:
             self._set_timer(self._ping_interval, self._ping)
 
-    def _check_pong(self, last: bool = False) -> None:
+    def _check_pong_later(self, delay: float, last: bool = False) -> None:
+        self._set_timer(delay, self._check_pong, last, self._loop.time() + delay)
+
+    def _check_pong(self, last: bool = False, due: float | None = None) -> None:
         """Gives the peer up if it takes nothing, or was silent for an interval and a timeout.
 
         Whatever it sends will do: who talks now and then may answer no pings.
@@ -143,17 +146,17 @@ class Watched(WebSocketProtocol):
         takes_nothing = 0 < self._backlog <= self._untaken()
         answered = self._busy or self._heard >= self._pinged
         rest = self._heard + self._ping_interval + self._ping_timeout - perf_counter()
-        late = 0.0 if self._timer is None else self._loop.time() - self._timer.when()
+        late = 0.0 if due is None else self._loop.time() - due
         if answered and not takes_nothing:
             self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
         elif rest > 0 and not takes_nothing:
-            self._set_timer(rest, self._check_pong)
+            self._check_pong_later(rest)
         elif late > STANDSTILL:
-            self._set_timer(self._ping_timeout, self._check_pong)
+            self._check_pong_later(self._ping_timeout)
         elif last:
             self._give_up()
         else:
-            self._set_timer(GRACE, self._check_pong, True)
+            self._check_pong_later(GRACE, last=True)
 
     def _wait_for_end(self) -> None:
         """Aborts the connection if it does not end in time."""
