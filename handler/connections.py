@@ -36,6 +36,11 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def closing(self) -> bool:
+        """Whether `close_all` was called."""
+        return self._closing is not None
+
     def add(self, connection: Connection) -> None:
         """Once `close_all` was called, closes the connection too."""
         self._open.add(connection)
@@ -45,8 +50,8 @@ class Connections:
             connection.close(*self._closing)
 
     def remove(self, connection: Connection) -> None:
-        """Raises KeyError when it was not added."""
-        self._open.remove(connection)
+        """Does nothing when it is not there."""
+        self._open.discard(connection)
         if not self._open:
             self._none_open.set()
         if self._timer is None and self._closing is None and self._has_gone():

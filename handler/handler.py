@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from msgspec import Raw, UnsetType
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
@@ -17,16 +15,15 @@ from manager.room import RoomManager
 from model.message import (
     ClientID,
     Error,
-    IceCandidate,
     InvalidMessageError,
     InvalidPayloadError,
-    JoinRoomPayload,
     Message,
     MessageError,
     MessageType,
     UnknownMessageTypeError,
+    decode_ice_candidate,
+    decode_join_room,
     decode_message,
-    decode_payload,
     decode_sdp,
 )
 from model.room import Client
@@ -58,9 +55,6 @@ MISUNDERSTANDINGS: dict[type[MessageError], str] = {
     InvalidPayloadError: "invalid payload",
 }
 
-_JOIN_ROOM_PAYLOAD = msgspec.json.Decoder(JoinRoomPayload)
-_ICE_CANDIDATE = msgspec.json.Decoder(IceCandidate)
-
 
 class Handler(WebSocketHandler):
     """Reads what a client says, does it through the manager, and writes what the client is to hear.
@@ -78,6 +72,7 @@ class Handler(WebSocketHandler):
         self.client = NOBODY
         # What ws_connection was before the server closed it.
         self._closing: LoopProtocol | StreamProtocol | None = None
+        self._keepalive: asyncio.TimerHandle | None = None
 
     # The handshake
 
@@ -107,6 +102,14 @@ class Handler(WebSocketHandler):
 
     def open(self) -> None:
         """The connection is there (CreateConnection)."""
+        try:
+            self._begin()
+        except BaseException:
+            # Tornado's protocol does not, and with the other it does no harm.
+            self.on_close()
+            raise
+
+    def _begin(self) -> None:
         self.set_nodelay(True)
         self.client = Client(self.send)
         self.connections.add(self)
@@ -118,13 +121,19 @@ class Handler(WebSocketHandler):
         del self.request, self.ui
 
     def on_close(self) -> None:
-        """The connection is gone, closed by either side or lost; called once."""
-        self._keepalive.cancel()
-        self._leave_room()
-        self.connections.remove(self)
-        # Breaks the reference cycles, so that no garbage waits to be collected.
-        self.client = NOBODY
-        self._closing = None
+        """The connection is gone, closed by either side or lost; called at least once."""
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+        try:
+            # When all are closed there is nobody to tell, and of a room of n members each would be
+            # taken out of a copy of it: n² steps.
+            if not self.connections.closing:
+                self._leave_room()
+        finally:
+            self.connections.remove(self)
+            # Breaks the reference cycles, so that no garbage waits to be collected.
+            self.client = NOBODY
+            self._closing = self._keepalive = None
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         self._closing = self._closing or self.ws_connection
@@ -136,8 +145,12 @@ class Handler(WebSocketHandler):
             self._closing.abort()
 
     def _leave_room(self) -> None:
-        with suppress(NotFoundError):
+        try:
             self.manager.leave_room(self.client)
+        except NotFoundError:
+            pass  # It is in none.
+        except RepositoryError as error:
+            logger.error("client %s could not leave its room: %s", self.client.id, error)
 
     def send(self, message: bytes) -> None:
         """What `Client.send` does (HandleSendMessage): the bound is `max_send_buffer`."""
@@ -155,8 +168,11 @@ class Handler(WebSocketHandler):
         self._keep_alive_later()
 
     def _keep_alive_later(self) -> None:
-        # Counted from when the last one was due, so that the interval does not drift.
-        self._next_keepalive += self.config.keepalive_interval
+        # Counted from when the last one was due, so that the interval does not drift. Those that
+        # were missed while the event loop stood still are left out, as Go's ticker does.
+        interval = self.config.keepalive_interval
+        late = max(self._loop.time() - self._next_keepalive, 0.0)
+        self._next_keepalive += interval * (late // interval + 1)
         self._keepalive = self._loop.call_at(self._next_keepalive, self._keep_alive)
 
     def _fall_behind(self, unsent: int) -> None:
@@ -200,7 +216,7 @@ class Handler(WebSocketHandler):
         logger.debug("client %s: %s", self.client.id, message_type)
 
     def _handle_join_room(self, payload: Raw | UnsetType) -> None:
-        room_id = decode_payload(_JOIN_ROOM_PAYLOAD, payload).room_id
+        room_id = decode_join_room(payload).room_id
         if len(room_id) > self.config.max_room_name:
             raise InvalidPayloadError(f"room name of {len(room_id)} characters")
         self.manager.join_room(self.client, room_id)
@@ -212,7 +228,7 @@ class Handler(WebSocketHandler):
         self.manager.transfer_sdp_answer(self.client, decode_sdp(payload))
 
     def _handle_ice_candidate(self, payload: Raw | UnsetType) -> None:
-        self.manager.transfer_ice_candidate(self.client, decode_payload(_ICE_CANDIDATE, payload))
+        self.manager.transfer_ice_candidate(self.client, decode_ice_candidate(payload))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Called with what a method here has raised; the connection is then aborted."""

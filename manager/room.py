@@ -5,7 +5,7 @@ is atomic: of two clients that join a new room at once, one is first and is told
 """
 
 import logging
-from contextlib import suppress
+from contextlib import ExitStack
 
 from model.message import SDP, ClientID, IceCandidate, Message, MessageType
 from model.room import Client, Room
@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 class RoomManager:
     """Lets clients join and leave rooms, and passes messages on between the members of a room.
 
-    Apart from the NotFoundError that each method names, raises what the repository raises.
+    Apart from the NotFoundError that each method names, raises what the repository raises. Then
+    nothing has changed and nobody was told anything, as long as what was changed before can be
+    changed back.
     """
 
     def __init__(self, room_repo: RoomRepository) -> None:
@@ -31,17 +33,27 @@ class RoomManager:
         nothing, but the others are told again.
         """
         try:
-            room = self._room_repo.get(room_id)
+            before = self.get_room_by_client_id(client.id)
         except NotFoundError:
-            room = self._room_repo.create(Room(room_id))
+            before = None
+        if before is not None and before.id == room_id:
+            self._notify_new_client(before, client)
+            return
 
-        newcomer = client.id not in room.clients
-        if newcomer:
-            with suppress(NotFoundError):
-                self.leave_room(client)
-        room = self._room_repo.update(room.with_client(client))
-        if newcomer:
-            logger.info("client %s joined room %r", client.id, room_id)
+        with ExitStack() as undo:
+            try:
+                room = self._room_repo.get(room_id)
+            except NotFoundError:
+                room = self._room_repo.create(Room(room_id))
+                undo.callback(self._room_repo.delete, room_id)
+            if before is not None:
+                after = self._take_out(before, client)
+                undo.callback(self._put_back, before, after)
+            room = self._room_repo.update(room.with_client(client))
+            undo.pop_all()
+        if before is not None:
+            self._has_left(after, client)
+        logger.info("client %s joined room %r", client.id, room_id)
         self._notify_new_client(room, client)
 
     def leave_room(self, client: Client) -> None:
@@ -49,11 +61,25 @@ class RoomManager:
 
         Deletes the room if it is empty then. Raises NotFoundError when the client is in no room.
         """
-        room = self.get_room_by_client_id(client.id).without_client(client)
+        room = self._take_out(self.get_room_by_client_id(client.id), client)
+        self._has_left(room, client)
+
+    def _take_out(self, room: Room, client: Client) -> Room:
+        room = room.without_client(client)
         if room.clients:
             self._room_repo.update(room)
         else:
             self._room_repo.delete(room.id)
+        return room
+
+    def _put_back(self, before: Room, after: Room) -> None:
+        """Undoes `_take_out`."""
+        if after.clients:
+            self._room_repo.update(before)
+        else:
+            self._room_repo.create(before)
+
+    def _has_left(self, room: Room, client: Client) -> None:
         logger.info("client %s left room %r", client.id, room.id)
         self._notify_leave_client(room, client)
 

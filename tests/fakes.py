@@ -1,6 +1,9 @@
 """Stand-ins for what is at the other side of an interface."""
 
-from model.room import Client
+from model.room import Client, Room
+from repository.mem.room import RoomRepository
+from repository.room import RepositoryError
+from repository.room import Room as Repository
 
 
 class FakeConnection:
@@ -17,3 +20,41 @@ class FakeConnection:
         """What has come since the last call."""
         messages, self.messages = self.messages, []
         return messages
+
+
+class FailingRepository(Repository):
+    """Rooms in memory, and a connection to them that can fail."""
+
+    def __init__(self) -> None:
+        self.rooms = RoomRepository()
+        self.calls: list[str] = []
+        self.broken = ""
+        """The name of a method that raises `error`."""
+        self.fails_at = -1
+        """The number in `calls` of the one call that raises `error`."""
+        self.error: Exception = RepositoryError("the repository is down")
+
+    def _call(self, method: str) -> None:
+        self.calls.append(method)
+        if method == self.broken or len(self.calls) - 1 == self.fails_at:
+            raise self.error
+
+    def get(self, room_id: str) -> Room:
+        self._call("get")
+        return self.rooms.get(room_id)
+
+    def create(self, room: Room) -> Room:
+        self._call("create")
+        return self.rooms.create(room)
+
+    def update(self, room: Room) -> Room:
+        self._call("update")
+        return self.rooms.update(room)
+
+    def delete(self, room_id: str) -> None:
+        self._call("delete")
+        self.rooms.delete(room_id)
+
+    def get_by_client_id(self, client_id: str) -> Room:
+        self._call("get_by_client_id")
+        return self.rooms.get_by_client_id(client_id)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import sleep
 from typing import Literal
 
 import pytest
@@ -17,11 +18,23 @@ from tornado.netutil import bind_sockets
 
 from config.config import Config
 from handler.connections import Connection, Connections
+from handler.handler import Handler
 from manager.room import RoomManager
 from repository.mem.room import RoomRepository
+from repository.room import RepositoryError
+from repository.room import Room as Repository
 from server import ListenError, make_app, serve
-from tests.conformance.client import ClosedError, frame, read_response, text_frame, upgrade_request
-from tests.conformance.peer import Peer, leave_client, message, new_client
+from tests.conformance.client import (
+    Client,
+    ClosedError,
+    Opcode,
+    frame,
+    read_response,
+    text_frame,
+    upgrade_request,
+)
+from tests.conformance.peer import PING, Peer, error, leave_client, message, new_client, offer
+from tests.fakes import FailingRepository
 from transport.listener import Listener
 
 FILE_DESCRIPTORS = Path("/dev/fd")
@@ -48,8 +61,8 @@ class Served:
 
     url: str
 
-    def __init__(self, config: Config) -> None:
-        self.repo = RoomRepository()
+    def __init__(self, config: Config, repo: Repository) -> None:
+        self.repo = repo
         self.connections = Remembered()
         app = make_app(RoomManager(self.repo), config, self.connections)
         self.server = HTTPServer(app)
@@ -61,9 +74,11 @@ class Served:
 
 
 @asynccontextmanager
-async def served(config: Config | None = None) -> AsyncIterator[Served]:
+async def served(
+    config: Config | None = None, repo: Repository | None = None
+) -> AsyncIterator[Served]:
     config = config or Config()
-    server = Served(config)
+    server = Served(config, repo or RoomRepository())
     sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
     server.url = f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/connect"
     if config.transport == "tornado":
@@ -192,6 +207,24 @@ async def test_an_upgrade_while_the_server_is_stopping(
         await asyncio.wait_for(stopping, 10)
 
 
+async def test_stopping_takes_no_step_for_each_pair_of_members() -> None:
+    """Nobody who is being closed with the others is told of their leaving, or taken out first."""
+    async with served() as server:
+        peers = [await Peer.connect(server.url) for _ in range(20)]
+        for peer in peers:
+            await peer.join("room")
+        rooms = server.repo.get("room")
+        stopping = asyncio.create_task(server.connections.close_all(1001, "stopping"))
+        for peer in peers:
+            texts, code = await rest(peer)
+            assert not [text for text in texts if "leave-client" in text]
+            assert code == 1001
+            peer.write(frame(8, b"\x03\xe9"))
+            peer.abort()
+        await asyncio.wait_for(stopping, 10)
+        assert server.repo.get("room") is rooms
+
+
 async def test_a_room_where_all_fall_behind_at_once_empties_itself() -> None:
     """Each one's leaving is one more message for the next, who is closed in turn, not crashed."""
     # With it the joining would take longer than it takes the keepalive to come between.
@@ -229,6 +262,135 @@ async def test_the_room_is_told_before_the_laggard_is_gone() -> None:
         laggard.resume_reading()
         assert await end(laggard) == 1013
         first.abort()
+
+
+TRANSPORTS: list[Literal["auto", "tornado"]] = ["auto", "tornado"]
+
+
+@pytest.mark.parametrize("method", ["get", "create", "update", "get_by_client_id"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_join_that_fails_leaves_the_client_where_it_was(
+    transport: Literal["auto", "tornado"], method: str
+) -> None:
+    """It is told so, and the two in its room go on; of the room it was to join nothing is left."""
+    repo = FailingRepository()
+    async with served(Config(transport=transport), repo) as server:
+        first, second = await Peer.connect(server.url), await Peer.connect(server.url)
+        await first.join("here")
+        await second.join("here")
+        assert await first.receive() == new_client(second)
+        repo.broken = method
+        await second.say("join", room_id="elsewhere")
+        assert await second.receive() == error("failed to join room")
+        repo.broken = ""
+        await second.say("offer", client_id=first.id, sdp="x")
+        assert await first.receive() == offer(second, "x")
+        assert list(repo.rooms._rooms) == ["here"]
+        for peer in (first, second):
+            peer.abort()
+        await until(lambda: not len(server.connections))
+
+
+@pytest.mark.parametrize("failure", [RepositoryError("down"), RuntimeError("a mistake")], ids=repr)
+@pytest.mark.parametrize("method", ["delete", "get_by_client_id"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_closing_is_clean_even_when_the_repository_fails(
+    transport: Literal["auto", "tornado"],
+    method: str,
+    failure: Exception,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The connection is not counted any more, and the log says what was wrong."""
+    repo = FailingRepository()
+    async with served(Config(transport=transport), repo) as server:
+        peer = await Peer.connect(server.url)
+        await peer.join("r")
+        repo.error, repo.broken = failure, method
+        peer.abort()
+        await until(lambda: not len(server.connections))
+        assert str(failure) in caplog.text
+        # It waits for nobody.
+        await server.connections.close_all(1001, "stopping")
+
+
+@pytest.mark.parametrize("step", ["set_nodelay", "send", "_keep_alive_later"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_connection_whose_opening_fails_is_counted_out_again(
+    transport: Literal["auto", "tornado"],
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever fails in it; the client's connection ends, and others are served."""
+
+    def fail(*_: object) -> None:
+        raise OSError("no such luck")
+
+    async with served(Config(transport=transport)) as server:
+        with monkeypatch.context() as broken:
+            broken.setattr(Handler, step, fail)
+            # The traceback in the log would keep it in memory.
+            broken.setattr(Handler, "log_exception", lambda *_: None)
+            failing = await Client.connect(server.url)
+            await failing.end()
+            failing.abort()
+            assert len(server.connections) == 0
+        await until(lambda: server.connections.in_memory() == 0)
+        peer = await Peer.connect(server.url)
+        assert len(server.connections) == 1
+        peer.abort()
+        await until(server.empty)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_the_room_is_told_when_a_member_is_given_up(
+    transport: Literal["auto", "tornado"],
+) -> None:
+    """At once, not when the connection is over; who talks stays, though it answers no pings."""
+    config = Config(transport=transport, ping_interval=0.2, ping_timeout=0.1)
+    async with served(config) as server:
+        talker, silent = await Peer.connect(server.url), await Peer.connect(server.url)
+        await talker.join("r")
+        await silent.join("r")
+        assert await talker.receive() == new_client(silent)
+
+        async def talk() -> None:
+            while True:
+                await asyncio.sleep(0.05)
+                await talker.send_text(PING)
+
+        talking = asyncio.create_task(talk())
+        while (got := await talker.receive_frame()).opcode is Opcode.PING:
+            pass  # It is not answered.
+        assert got.payload.decode() == leave_client(silent)
+        while (got := await silent.receive_frame()).opcode is Opcode.PING:
+            pass
+        assert got.opcode is Opcode.CLOSE
+        assert got.payload == (1011).to_bytes(2) + b"ping timeout"
+        assert len(server.connections) == 1
+        talking.cancel()
+        for peer in (talker, silent):
+            peer.abort()
+        await until(server.empty)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_keepalives_that_were_missed_are_not_made_up_for(
+    transport: Literal["auto", "tornado"],
+) -> None:
+    """After a standstill of many intervals there is one, and the next when it would be due."""
+    async with served(Config(transport=transport, keepalive_interval=0.2)) as server:
+        peer = await Peer.connect(server.url)
+        loop = asyncio.get_running_loop()
+        assert await peer.receive_text() == PING
+        first = loop.time()
+        sleep(1.1)  # noqa: ASYNC251 - Five intervals and a half: none is due just when it ends.
+        assert await peer.receive_text() == PING
+        assert await peer.receive_text() == PING
+        assert 1.1 < loop.time() - first < 1.35
+        assert await peer.receive_text() == PING
+        assert 1.3 < loop.time() - first < 1.6
+        peer.abort()
+        await until(server.empty)
 
 
 async def test_an_address_that_cannot_be_listened_on_is_named() -> None:

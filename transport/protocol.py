@@ -9,8 +9,9 @@ import asyncio
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from tornado.concurrent import future_set_result_unless_cancelled
 from tornado.escape import json_encode, utf8
@@ -30,15 +31,19 @@ from transport.frames import (
     Opcode,
     Ping,
     Pong,
-    Violation,
     close_payload,
     frame,
 )
 from transport.handshake import key
 from transport.listener import UpgradeConnection
 
-# Seconds for a peer to answer a close, and to take what is still to be sent; Tornado's own figure.
+# Seconds for a peer to answer a close; Tornado's own figure. Whoever takes some of what is to be
+# sent meanwhile gets as long again, so that a slow reader comes to read the close.
 CLOSE_TIMEOUT = 5.0
+
+# Seconds after which even such a peer is dropped, or it could keep what waits for it in memory for
+# ever by taking a byte now and then. For the 4 MiB that may wait it has to take 70 kB a second.
+END_TIMEOUT = 60.0
 
 # Seconds for which the messages of one peer are handled before the others have a turn: what a peer
 # sends in one piece can cost a thousand times as much, when each message is passed to a full room.
@@ -47,6 +52,18 @@ TURN = 0.005
 # Seconds for which the event loop reads on before a peer is dropped. If it stood still until now, a
 # pong may have come that it has not got to.
 GRACE = 0.01
+
+# Seconds by which a timer is late when the whole process stood still: it was stopped or suspended,
+# and perhaps the network with it. Then a peer has all of its time again.
+STANDSTILL = 1.0
+
+# What a peer is closed with that is not heard any more. There is no code for it: this one says that
+# something unexpected ended the connection, so that clients come back.
+UNHEARD = 1011, "ping timeout"
+
+if sys.platform == "linux":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
 
 # What a handler may raise that ends its connection and not the server.
 _FAILURES = (Exception, asyncio.CancelledError)
@@ -58,7 +75,113 @@ _PING = int(Opcode.PING)
 _PONG = int(Opcode.PONG)
 
 
-class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+def unacknowledged(sock: _HasFileno) -> int:
+    """Bytes that the kernel has yet to send, or that the peer's has not confirmed; 0 if unknown.
+
+    That the kernel takes more again would show too late: it waits until a third of its buffer is
+    free. By that alone, who reads 100 to 300 kB/s came to read 4 to 6 MB, and never the close.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+    return 0
+
+
+class Watched(WebSocketProtocol):
+    """A protocol that finds out whether its peer is there, and does not wait for ever to end."""
+
+    # How many bytes the peer had yet to take at the last ping; 0 unless it was much and still is.
+    _backlog = 0
+    # For the next ping or to look for what came of it; when closing, for the end.
+    _timer: asyncio.TimerHandle | None = None
+    # While a coroutine of the handler runs; while the peer does not take what is written.
+    _busy = False
+    _full = False
+    # Once closing: when it is over at the latest.
+    _ends: float | None = None
+
+    def _init_watch(self, ping_interval: float, ping_timeout: float) -> None:
+        """Times in seconds: 0 for no pings, or for not waiting for pongs."""
+        self._loop = asyncio.get_running_loop()
+        self._ping_interval = ping_interval
+        self._ping_timeout = min(ping_timeout, ping_interval)
+        # When the peer was pinged, and when anything came from it, as `perf_counter` has it.
+        self._pinged = self._heard = 0.0
+
+    def _untaken(self) -> int:
+        """Bytes that the peer's system has not taken yet."""
+        raise NotImplementedError
+
+    def _give_up(self) -> None:
+        """Closes the connection with `UNHEARD` and tells the handler that it is over."""
+        raise NotImplementedError
+
+    def start_pinging(self) -> None:
+        self._heard = perf_counter()
+        if self._ping_interval > 0:
+            self._set_timer(self._ping_interval, self._ping)
+
+    def _ping(self) -> None:
+        self._pinged = perf_counter()
+        self.write_ping(b"")
+        self._backlog = self._untaken() if self._full else 0
+        if self._ping_timeout > 0:
+            self._check_pong_later(self._ping_timeout)
+        else:
+            self._set_timer(self._ping_interval, self._ping)
+
+    def _check_pong_later(self, delay: float, last: bool = False) -> None:
+        self._set_timer(delay, self._check_pong, last, self._loop.time() + delay)
+
+    def _check_pong(self, last: bool = False, due: float | None = None) -> None:
+        """Gives the peer up if it takes nothing, or was silent for an interval and a timeout.
+
+        Whatever it sends will do: who talks now and then may answer no pings.
+        """
+        # While the handler is busy nothing is read, no pong either. But its peer can still take
+        # what is written, which may be what the handler waits for.
+        takes_nothing = 0 < self._backlog <= self._untaken()
+        answered = self._busy or self._heard >= self._pinged
+        rest = self._heard + self._ping_interval + self._ping_timeout - perf_counter()
+        late = 0.0 if due is None else self._loop.time() - due
+        if answered and not takes_nothing:
+            self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
+        elif rest > 0 and not takes_nothing:
+            self._check_pong_later(rest)
+        elif late > STANDSTILL:
+            self._check_pong_later(self._ping_timeout)
+        elif last:
+            self._give_up()
+        else:
+            self._check_pong_later(GRACE, last=True)
+
+    def _wait_for_end(self) -> None:
+        """Aborts the connection if it does not end in time."""
+        if self._ends is None:
+            self._ends = self._loop.time() + END_TIMEOUT
+        self._set_timer(CLOSE_TIMEOUT, self._check_end, self._untaken(), self._ends)
+
+    def _check_end(self, untaken: int, ends: float) -> None:
+        if self._untaken() < untaken and self._loop.time() < ends:
+            self._wait_for_end()
+        else:
+            self._abort()
+
+    def _set_timer(
+        self, delay: float | None, callback: Callable[..., None] | None = None, *args: object
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay is not None and callback is not None:
+            self._timer = self._loop.call_later(delay, callback, *args)
+
+
+class LoopProtocol(Watched, asyncio.Protocol):
     """What `WebSocketHandler.get_websocket_protocol` returns, and what the event loop calls.
 
     Towards the handler it behaves as Tornado documents. While a coroutine `open` or `on_message`
@@ -77,22 +200,13 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
     ) -> None:
         """Sizes in bytes, times in seconds: 0 for no pings, or for not waiting for pongs."""
         super().__init__(handler)
-        self._loop = asyncio.get_running_loop()
+        self._init_watch(ping_interval, ping_timeout)
         self._transport: asyncio.Transport | None = None
         self._parser = FrameParser(max_message_size, _websocket_mask)
-        self._ping_interval = ping_interval
-        self._ping_timeout = min(ping_timeout, ping_interval)
         self._subprotocol: str | None = None
-        # For the next ping or for its pong; when closing, for the end.
-        self._timer: asyncio.TimerHandle | None = None
-        self._pong_due = False
-        # What the peer had yet to take at the last ping; 0 unless it was much and still is.
-        self._backlog = 0
-        # While a coroutine of the handler runs: what came behind the message that it is about.
-        self._busy = False
+        # While the handler is busy: what came behind the message that it is about.
         self._behind: list[Event] = []
         # While the peer does not take what is written: who waits for it to, and the last pong.
-        self._full = False
         self._flushing: list[asyncio.Future[None]] = []
         self._unsent_pong: bytes | None = None
         # How the peer closed; whether it has sent all, whether it is over, and the handler knows.
@@ -185,7 +299,8 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
     # Reading
 
     def _handle(self, events: list[Event]) -> None:
-        turn_ends = perf_counter() + TURN
+        self._heard = now = perf_counter()
+        turn_ends = now + TURN
         for position, event in enumerate(events, 1):
             if self.client_terminated:
                 return
@@ -201,12 +316,11 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
                 self._send_pong(event.data)
                 self._call(self.handler.on_ping, event.data)
             elif isinstance(event, Pong):
-                self._pong_due = False
                 self._call(self.handler.on_pong, event.data)
             elif isinstance(event, Close):
                 self._on_close(event)
             else:
-                self._on_violation(event)
+                self._dismiss(*event)
             if self._busy:
                 self._behind = events[position:]
                 return
@@ -258,9 +372,10 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
         self.close(close.code)
         self._finish()
 
-    def _on_violation(self, violation: Violation) -> None:
+    def _dismiss(self, code: int, reason: str) -> None:
+        """Closes the connection for good: the handler need not wait until it is over."""
         self.client_terminated = True
-        self.close(violation.code, violation.reason)
+        self.close(code, reason)
         # Not closed at once: closing with something unread resets the connection, and the peer
         # would not see the code. What it still sends is thrown away until it closes too.
         if self._transport is not None:
@@ -319,47 +434,27 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
     def set_nodelay(self, x: bool) -> None:
         connection = None if self._transport is None else self._transport.get_extra_info("socket")
         if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(x))
+            with suppress(OSError):  # On macOS, if it was reset; that is told of soon.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(x))
 
     # Is anybody there?
 
-    def start_pinging(self) -> None:
-        if self._ping_interval > 0:
-            self._set_timer(self._ping_interval, self._ping)
+    def _untaken(self) -> int:
+        if self._transport is None:
+            return 0
+        return self.unsent + unacknowledged(self._transport.get_extra_info("socket"))
 
-    def _ping(self) -> None:
-        self._pong_due = True
-        self.write_ping(b"")
-        self._backlog = self.unsent if self._full else 0
-        if self._ping_timeout > 0:
-            self._set_timer(self._ping_timeout, self._check_pong)
-        else:
-            self._set_timer(self._ping_interval, self._ping)
-
-    def _check_pong(self, last: bool = False) -> None:
-        # While the handler is busy nothing is read, no pong either. But its peer can still take
-        # what is written, which may be what the handler waits for.
-        takes_nothing = 0 < self._backlog <= self.unsent
-        if not self._pong_due or (self._busy and not takes_nothing):
-            self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
-        elif last:
+    def _give_up(self) -> None:
+        if self._busy:
+            # It has taken nothing, no close either; and the handler may be waiting for it.
             self._abort()
         else:
-            self._set_timer(GRACE, self._check_pong, True)
-
-    def _set_timer(
-        self, delay: float | None, callback: Callable[..., None] | None = None, *args: object
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if delay is not None and callback is not None:
-            self._timer = self._loop.call_later(delay, callback, *args)
+            self._dismiss(*UNHEARD)
 
     # The end
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Sends the close and gives the peer five seconds to answer it.
+        """Sends the close and gives the peer five seconds to answer it, more while it is reading.
 
         Raises ValueError for a reason of more than 123 bytes, and has then done nothing.
         """
@@ -369,7 +464,7 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
         self.server_terminated = True
         if self._transport is not None:
             self._transport.write(frame(_CLOSE, payload))
-            self._set_timer(CLOSE_TIMEOUT, self._abort)
+            self._wait_for_end()
 
     def abort(self) -> None:
         """Ends the connection at once; the handler is told before this returns."""
@@ -382,9 +477,9 @@ class LoopProtocol(WebSocketProtocol, asyncio.Protocol):
         """Called by the handler when it is told that the connection is over: nothing is left."""
 
     def _finish(self) -> None:
-        """Closes the connection once all is sent, or after five seconds."""
+        """Closes the connection once all is sent, for which it waits as `close` does."""
         self._terminate()
-        self._set_timer(CLOSE_TIMEOUT, self._abort)
+        self._wait_for_end()
         if self._transport is not None:
             self._transport.close()
         self._end()

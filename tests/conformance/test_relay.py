@@ -13,6 +13,8 @@ from tests.conformance.peer import (
     failed,
     ice_candidate,
     leave_client,
+    message,
+    new_client,
     offer,
 )
 
@@ -95,6 +97,112 @@ async def test_escaped_keys(members: Members, room: str) -> None:
     assert await second.receive() == offer(first, "x")
 
 
+# Keys in any case
+
+
+def spelled(text: str, **others: str) -> str:
+    """Return the text with other spellings of its keys."""
+    for key, other in others.items():
+        assert f'"{key}":' in text
+        text = text.replace(f'"{key}":', f'"{other}":')
+    return text
+
+
+ANY_CASE = [
+    {"type": "Type"},
+    {"type": "TYPE", "payload": "PayLoad"},
+    {"client_id": "Client_ID"},
+    {"client_id": "CLIENT_ID", "sdp": "SDP"},
+    {"client_id": "Client_Id", "sdp": "Sdp", "type": "tYPE", "payload": "PAYLOAD"},
+    {"sdp": "\u017fdp"},
+    {"sdp": r"\u017FDP"},
+    {"sdp": r"\u0053dp"},
+]
+
+
+@pytest.mark.parametrize("others", ANY_CASE, ids=str)
+@pytest.mark.parametrize("kind", ["offer", "answer"])
+async def test_keys_match_in_any_case(
+    members: Members, room: str, kind: str, others: dict[str, str]
+) -> None:
+    """Keys match in any case, and a long s is an s, in the message and in its payload."""
+    first, second = await members(room)
+    await first.send_text(spelled(message(kind, client_id=second.id, sdp="x"), **others))
+    assert await second.receive() == message(kind, client_id=first.id, sdp="x")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"candidate": "Candidate"},
+        {"sdpMLineIndex": "sdpMlineIndex"},
+        {"sdpMLineIndex": "SdpMLineIndex", "sdpMid": "SdpMid"},
+        {"sdpMLineIndex": "sdpmlineindex", "sdpMid": "sdpmid", "candidate": "CANDIDATE"},
+        {"sdpMLineIndex": "SDPMLINEINDEX", "sdpMid": "\u017fdpMID", "client_id": "client_ID"},
+    ],
+    ids=str,
+)
+async def test_keys_of_candidates_match_in_any_case(
+    members: Members, room: str, others: dict[str, str]
+) -> None:
+    """So do those of a candidate, which goes out with its keys spelled exactly."""
+    first, second = await members(room)
+    text = message(
+        "ice-candidate", candidate=CANDIDATE, client_id=second.id, sdpMLineIndex=1, sdpMid="audio"
+    )
+    await first.send_text(spelled(text, **others))
+    assert await second.receive() == ice_candidate(first, CANDIDATE, "audio", 1)
+
+
+@pytest.mark.parametrize("key", ["room_ID", "ROOM_ID", "Room_Id"])
+async def test_joining_in_any_case(members: Members, connect: Connect, room: str, key: str) -> None:
+    """The name of a room may come under its key in any case."""
+    (member,) = await members(room, 1)
+    peer = await connect()
+    await peer.send_text(spelled(message("join", room_id=room), room_id=key))
+    assert await member.receive() == new_client(peer)
+
+
+@pytest.mark.parametrize("key", ["clientid", "client-id", "client_id ", "sd", "sdpp", "\ufb06p"])
+async def test_other_keys_do_not_match(members: Members, room: str, key: str) -> None:
+    """Nothing but case may differ."""
+    first, second = await members(room)
+    await first.send_text(
+        '{"%s":"y","type":"offer","payload":{"%s":"y","client_id":"%s","sdp":"x"}}'
+        % (key, key, second.id)
+    )
+    assert await second.receive() == offer(first, "x")
+
+
+@pytest.mark.parametrize(
+    ("keys", "relayed"),
+    [
+        ('"SDP":"other","sdp":"exact"', "exact"),
+        ('"SDP":"first","Sdp":"last"', "last"),
+        ('"Sdp":"first","SDP":"second","Sdp":"last"', "last"),
+        pytest.param('"sdp":"exact","SDP":"other"', "exact", marks=pytest.mark.differ),
+        pytest.param('"sdp":"exact","SDP":5', "exact", marks=pytest.mark.differ),
+        pytest.param('"SDP":[],"sdp":"exact"', "exact", marks=pytest.mark.differ),
+    ],
+)
+async def test_which_key_counts(members: Members, room: str, keys: str, relayed: str) -> None:
+    """An exact key beats one in another case, wherever it stands; of equals the last one counts."""
+    first, second = await members(room)
+    await first.send_text(f'{{"type":"offer","payload":{{"client_id":"{second.id}",{keys}}}}}')
+    assert await second.receive() == offer(first, relayed)
+
+
+@pytest.mark.differ
+async def test_which_envelope_counts(members: Members, room: str) -> None:
+    """The same holds for `type` and `payload`."""
+    first, second = await members(room)
+    await first.send_text(
+        '{"TYPE":5,"Payload":7,"type":"offer","payload":{"client_id":"%s","sdp":"x"},'
+        '"PAYLOAD":{},"Type":"answer"}' % second.id
+    )
+    assert await second.receive() == offer(first, "x")
+
+
 @pytest.mark.parametrize("size", [1 << 10, 1 << 16, 1 << 18])
 async def test_large_messages(members: Members, room: str, size: int) -> None:
     """Large messages are relayed like small ones."""
@@ -129,6 +237,22 @@ async def test_candidates(
     assert await second.receive() == ice_candidate(first, candidate, **relayed)
 
 
+@pytest.mark.parametrize("end", ["", '"candidate":null,', '"Candidate":null,'], ids=str)
+@pytest.mark.parametrize(
+    ("given", "relayed"),
+    [("", {}), (',"sdpMid":"0","sdpMLineIndex":0', {"mid": "0", "index": 0})],
+    ids=["alone", "with-line"],
+)
+async def test_end_of_candidates(
+    members: Members, room: str, end: str, given: str, relayed: dict[str, Any]
+) -> None:
+    """A candidate that is absent or null, as browsers end them, goes out as ""."""
+    first, second = await members(room)
+    payload = f'{{{end}"client_id":"{second.id}"{given}}}'
+    await first.send_text(f'{{"type":"ice-candidate","payload":{payload}}}')
+    assert await second.receive() == ice_candidate(first, "", **relayed)
+
+
 @pytest.mark.differ
 @pytest.mark.parametrize("value", ["Zx8k", "", None])
 async def test_username_fragment(members: Members, room: str, value: str | None) -> None:
@@ -136,8 +260,10 @@ async def test_username_fragment(members: Members, room: str, value: str | None)
     first, second = await members(room)
     await first.say("ice-candidate", usernameFragment=value, client_id=second.id, candidate="x")
     await first.say("ice-candidate", client_id=second.id, candidate="y")
+    await first.say("ice-candidate", USERNAMEFRAGMENT=value, client_id=second.id, candidate="z")
     assert await second.receive() == ice_candidate(first, "x", usernameFragment=value)
     assert await second.receive() == ice_candidate(first, "y")
+    assert await second.receive() == ice_candidate(first, "z", usernameFragment=value)
 
 
 @pytest.mark.parametrize(

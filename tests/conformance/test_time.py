@@ -5,6 +5,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from tests.conformance.client import Opcode
 from tests.conformance.conftest import Connect, Members
 from tests.conformance.peer import PING, leave_client, new_client
 
@@ -38,3 +39,26 @@ async def test_stalled_peer(members: Members, connect: Connect, room: str) -> No
     newcomer = await connect()
     await newcomer.join(room)
     assert await member.receive() == new_client(newcomer)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(seconds=90)
+@pytest.mark.differ
+async def test_no_pongs(members: Members, room: str) -> None:
+    """A peer that answers no WebSocket ping stays while it talks; a silent one is told its end."""
+    talker, silent = await members(room)
+    silent.time_limit = 60
+
+    async def talk() -> None:
+        # Neither when a ping comes nor soon after.
+        for _ in range(2):
+            await asyncio.sleep(28)
+            await talker.send_text(PING)
+
+    talking = asyncio.create_task(talk())
+    while (end := await silent.receive_frame()).opcode is not Opcode.CLOSE:
+        pass
+    assert int.from_bytes(end.payload[:2]) == 1011
+    assert end.payload[2:]
+    await talking
+    assert await talker.received() == [PING, leave_client(silent)]

@@ -6,8 +6,8 @@ from msgspec import Raw
 from manager.room import RoomManager
 from model.message import SDP, ClientID, IceCandidate, Message, MessageType
 from repository.mem.room import RoomRepository
-from repository.room import NotFoundError
-from tests.fakes import FakeConnection
+from repository.room import NotFoundError, RepositoryError
+from tests.fakes import FailingRepository, FakeConnection
 from tests.repository.test_room import forbid_scans
 
 
@@ -209,3 +209,88 @@ def test_nothing_is_looked_for_among_all_rooms(
     manager.leave_room(second.client)
     join("s")
     assert first.received() == [new_client(elsewhere), leave_client(second)]
+
+
+# An error changes nothing
+
+
+class Faulty:
+    """A client that is in no room, alone in one, or not alone there, and a repository that fails.
+
+    `before` are all rooms with their members in order, and the room of each member.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.repo = FailingRepository()
+        self.manager = RoomManager(self.repo)
+        join = Join(self.manager)
+        self.connections = [join("there")]
+        if place == "in company":
+            self.connections.append(join("here"))
+        self.client = FakeConnection() if place == "nowhere" else join("here")
+        self.connections.append(self.client)
+        for connection in self.connections:
+            connection.received()
+        self.before = self.state()
+        self.repo.calls.clear()
+
+    def state(self) -> tuple[dict[str, list[str]], dict[str, str]]:
+        rooms = self.repo.rooms
+        return (
+            {room.id: list(room.clients) for room in rooms._rooms.values()},
+            dict(rooms._room_ids),
+        )
+
+    def act(self, action: str) -> None:
+        if action == "leave":
+            self.manager.leave_room(self.client.client)
+        else:
+            self.manager.join_room(self.client.client, action.removeprefix("join "))
+
+    def check_that_nothing_changed(self) -> None:
+        assert self.state() == self.before
+        assert [connection.received() for connection in self.connections] == [[]] * len(
+            self.connections
+        )
+
+
+ACTIONS = ["join here", "join there", "join elsewhere", "leave"]
+PLACES = ["alone", "in company", "nowhere"]
+CASES = [(action, place) for action in ACTIONS for place in PLACES]
+CASES.remove(("leave", "nowhere"))
+
+
+@pytest.mark.parametrize("error", [RepositoryError("down"), RuntimeError("a mistake")], ids=repr)
+@pytest.mark.parametrize(("action", "place"), CASES)
+def test_when_the_repository_fails_nothing_changes(
+    action: str, place: str, error: Exception
+) -> None:
+    """Whichever of its calls it is that fails; nobody is told anything, and no room is left."""
+    works = Faulty(place)
+    works.act(action)
+    for number in range(len(works.repo.calls)):
+        fails = Faulty(place)
+        fails.repo.fails_at, fails.repo.error = number, error
+        with pytest.raises(type(error)) as raised:
+            fails.act(action)
+        assert raised.value is error
+        fails.check_that_nothing_changed()
+        fails.act(action)  # It can be done again.
+
+
+@pytest.mark.parametrize("method", ["get", "create", "update", "delete", "get_by_client_id"])
+@pytest.mark.parametrize(("action", "place"), CASES)
+def test_when_a_method_of_the_repository_is_broken_nothing_changes(
+    action: str, place: str, method: str
+) -> None:
+    """But for an empty room that cannot be deleted: the one that a lone client was to move to."""
+    faulty = Faulty(place)
+    faulty.repo.broken = method
+    try:
+        faulty.act(action)
+    except RepositoryError:
+        if (method, action, place) == ("delete", "join elsewhere", "alone"):
+            faulty.before[0]["elsewhere"] = []
+        faulty.check_that_nothing_changed()
+    else:
+        assert method not in faulty.repo.calls

@@ -1,28 +1,28 @@
 """Reading what clients send, and writing what they receive."""
 
-import msgspec
+import json
+from typing import Any
+
 import pytest
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from model.message import (
+    MAX_SURROGATES_SIZE,
     SDP,
     IceCandidate,
     InvalidMessageError,
     InvalidPayloadError,
-    JoinRoomPayload,
     Message,
     MessageType,
+    decode_ice_candidate,
+    decode_join_room,
     decode_message,
-    decode_payload,
     decode_sdp,
 )
 
-JOIN_ROOM = msgspec.json.Decoder(JoinRoomPayload)
-ICE_CANDIDATE = msgspec.json.Decoder(IceCandidate)
-
 
 def room_id(text: str | bytes) -> str:
-    return decode_payload(JOIN_ROOM, decode_message(text).payload).room_id
+    return decode_join_room(decode_message(text).payload).room_id
 
 
 def test_the_keepalive_has_no_payload() -> None:
@@ -61,6 +61,18 @@ def test_half_a_surrogate_pair_is_read_as_replacement_character(escaped: str, re
     assert room_id(text) == room_id(text.encode()) == read
 
 
+def test_half_a_surrogate_pair_is_refused_in_a_long_message() -> None:
+    """Beyond 64 KiB, whatever the characters; halves that make a pair are none."""
+    rest = '"x":"%s","type":"join","payload":{"room_id":"\\ud83d%s"}}'
+    size = MAX_SURROGATES_SIZE - len("{" + rest % ("", ""))
+    assert room_id("{" + rest % ("x" * size, "")) == "\ufffd"
+    assert room_id("{" + rest % ("é" * (size // 2), "")) == "\ufffd"
+    for text in ("{" + rest % ("x" * (size + 1), ""), "{" + rest % ("é" * (size // 2 + 1), "")):
+        with pytest.raises(InvalidMessageError):
+            decode_message(text)
+    assert room_id("{" + rest % ("x" * size, "\\ude00")) == "\U0001f600"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -92,7 +104,7 @@ def test_a_missing_type_is_none(text: str) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    ["null", "[]", '"x"', "{}", '{"room_id":null}', '{"room_id":5}', '{"Room_id":"r"}'],
+    ["null", "[]", '"x"', "{}", '{"room_id":null}', '{"room_id":5}'],
 )
 def test_a_payload_of_another_shape_is_refused(payload: str) -> None:
     with pytest.raises(InvalidPayloadError):
@@ -115,4 +127,97 @@ def test_an_sdp_that_is_no_string_is_refused(sdp: str) -> None:
 def test_a_line_index_that_is_no_unsigned_short_is_refused(index: str) -> None:
     payload = Raw(f'{{"candidate":"","client_id":"a","sdpMLineIndex":{index}}}'.encode())
     with pytest.raises(InvalidPayloadError):
-        decode_payload(ICE_CANDIDATE, payload)
+        decode_ice_candidate(payload)
+
+
+# Keys in any case
+
+
+def candidate(payload: str) -> IceCandidate:
+    return decode_ice_candidate(Raw(payload.encode()))
+
+
+@pytest.mark.parametrize(
+    ("payload", "read"),
+    [
+        ('"room_id":"exact","ROOM_ID":"other"', "exact"),
+        ('"ROOM_ID":"other","room_id":"exact"', "exact"),
+        ('"ROOM_ID":5,"room_id":"exact","Room_Id":null', "exact"),
+        ('"ROOM_ID":"first","Room_Id":"last"', "last"),
+        ('"Room_Id":"first","ROOM_ID":"second","Room_Id":"last"', "last"),
+        ('"room_id":"first","ROOM_ID":"other","room_id":"last"', "last"),
+        ('"room_id":5,"room_id":"last"', "last"),
+        (r'"\u0052oom_\u0049d":"escaped"', "escaped"),
+        ('"room_ID":"r","x":{"room_id":"deeper"},"room id":1,"roomid":2,"":3', "r"),
+    ],
+)
+def test_an_exact_key_beats_one_in_another_case_and_of_equals_the_last(
+    payload: str, read: str
+) -> None:
+    assert room_id(f'{{"type":"join","payload":{{{payload}}}}}') == read
+    envelope = payload.replace("room_id", "type").replace("ROOM_ID", "TYPE")
+    envelope = envelope.replace("Room_Id", "Type").replace("room_ID", "tYpe")
+    if "Type" in envelope:
+        assert decode_message(f"{{{envelope}}}").type == read
+
+
+@pytest.mark.parametrize("payload", ['"room_id":null,"ROOM_ID":"r"', '"ROOM_ID":"r","room_id":5'])
+def test_an_exact_key_with_a_wrong_value_is_not_replaced(payload: str) -> None:
+    with pytest.raises(InvalidPayloadError):
+        room_id(f'{{"type":"join","payload":{{{payload}}}}}')
+
+
+WHOLE: dict[str, Any] = {
+    "candidate": "c",
+    "client_id": "a",
+    "sdpMLineIndex": 1,
+    "sdpMid": "m",
+    "usernameFragment": "u",
+}
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower, str.title, str.swapcase])
+@pytest.mark.parametrize("key", WHOLE)
+def test_every_key_of_a_candidate_matches_in_any_case(key: str, change: Any) -> None:
+    other = {change(name) if name == key else name: value for name, value in WHOLE.items()}
+    assert candidate(json.dumps(other)) == IceCandidate("c", "a", 1, "m", "u")
+
+
+def test_keys_of_other_messages_are_unknown_to_a_candidate() -> None:
+    for more in ('"type":"x"', '"TYPE":"x"', '"sdp":5', '"payload":null', '"room_id":"r"'):
+        found = candidate(f'{{"client_id":"a","candidate":"c",{more}}}')
+        assert found == IceCandidate("c", "a")
+        assert found.usernameFragment is UNSET
+
+
+def test_only_characters_that_go_folds_match() -> None:
+    """Of all of Unicode the long s alone stands for a letter of a key (encoding/json, foldName)."""
+    for key in WHOLE:
+        rest = {name: value for name, value in WHOLE.items() if name != key}
+        # One object with the key's every spelling in which some character is not ASCII.
+        characters = [chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000]
+        folding = [it for it in characters if it.casefold().isascii() and it != "ſ"]
+        wrong = {
+            key[:start] + it + key[end:]: "wrong"
+            for it in [*folding, "ı", "İ", "é", "\u0301"]
+            for start in range(len(key))
+            for end in range(start, len(key) + 1)
+        }
+        found = _values(rest | wrong | {"client_id": "a"})
+        assert found == _values(rest | {"client_id": "a"})
+        if "s" in key:
+            long = rest | {key.replace("s", "ſ"): WHOLE[key]}
+            assert candidate(json.dumps(long)) == IceCandidate("c", "a", 1, "m", "u")
+
+
+def _values(payload: dict[str, Any]) -> IceCandidate:
+    return candidate(json.dumps(payload))
+
+
+@pytest.mark.parametrize("payload", ['{"client_id":"a"}', '{"client_id":"a","candidate":null}'])
+def test_a_candidate_that_is_absent_or_null_is_the_end_of_candidates(payload: str) -> None:
+    assert candidate(payload) == IceCandidate("", "a")
+    assert candidate(payload.replace("candidate", "Candidate")) == IceCandidate("", "a")
+    assert candidate(payload.replace("}", ',"CANDIDATE":"c"}')).candidate == (
+        "" if "null" in payload else "c"
+    )

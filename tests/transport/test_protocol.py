@@ -664,20 +664,6 @@ async def test_nodelay_is_set_on_the_socket() -> None:
 # Is anybody there?
 
 
-async def test_a_peer_that_does_not_answer_pings_is_dropped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """At once: there is no close handshake with who is not there."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 600.0)
-    async with served(websocket_ping_interval=0.05, websocket_ping_timeout=0.02) as server:
-        client = await server.connect()
-        handler = await server.handler()
-        assert await client.receive_frame() == Frame(Opcode.PING, b"", True)
-        assert await client.end() == b""
-        await handler.is_closed()
-        assert handler.close_code is None
-
-
 async def test_a_peer_that_answers_pings_stays() -> None:
     async with served(websocket_ping_interval=0.1) as server:
         client = await server.connect()

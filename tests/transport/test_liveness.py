@@ -1,0 +1,229 @@
+"""Who counts as there, and what becomes of who does not: alike on both protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from time import sleep
+
+import pytest
+
+import transport.protocol
+from tests.conformance.client import (
+    Client,
+    Frame,
+    Opcode,
+    frame,
+    text_frame,
+)
+from tests.transport.served import SMALL_BUFFER, Echo, Recorder, served
+
+PING = Frame(Opcode.PING, b"", True)
+
+MUCH = 4 * 1024 * 1024
+"""More bytes than the kernel takes with `SMALL_BUFFER`."""
+
+on_both = pytest.mark.parametrize("tornado", [False, True], ids=["loop", "tornado"])
+
+
+async def receive_close(client: Client) -> tuple[int, str]:
+    """The code and reason of the close, which is not answered, whatever pings come before."""
+    while (closing := await client.receive_frame()).opcode is not Opcode.CLOSE:
+        assert closing == PING
+    return int.from_bytes(closing.payload[:2]), closing.payload[2:].decode()
+
+
+@on_both
+async def test_who_is_silent_is_told_that_it_is_given_up(
+    tornado: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 1011, and the handler at once, without waiting for an answer."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 600.0)
+    async with served(
+        tornado=tornado, websocket_ping_interval=0.05, websocket_ping_timeout=0.02
+    ) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        await handler.is_closed()
+        assert handler.close_code is None
+        assert await receive_close(client) == (1011, "ping timeout")
+
+
+@on_both
+async def test_who_is_given_up_and_does_not_end_the_connection_is_dropped(
+    tornado: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it still sends reaches nobody."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.1)
+    async with served(
+        tornado=tornado, websocket_ping_interval=0.05, websocket_ping_timeout=0.02
+    ) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        await handler.is_closed()
+        await client.send_text("late")
+        await client.end()
+        assert "late" not in handler.seen
+        # `served` waits until the connection is gone.
+
+
+@on_both
+@pytest.mark.parametrize("talk", [text_frame("x"), text_frame("x")[:1], frame(Opcode.PING)])
+async def test_who_talks_need_not_answer_pings(tornado: bool, talk: bytes) -> None:
+    """Whatever it says, and if it is half of something."""
+    async with served(Recorder, tornado=tornado, websocket_ping_interval=0.1) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        for number in range(6):
+            while await client.receive_frame() != PING:
+                pass
+            await client.send(talk if number % 2 == 0 or len(talk) > 1 else text_frame("x")[1:])
+        assert not handler.closed.is_set()
+
+
+@on_both
+async def test_who_talks_may_do_so_between_the_pings(tornado: bool) -> None:
+    """Whoever is silent for less than an interval and a timeout stays, whenever it speaks."""
+    async with served(
+        Recorder, tornado=tornado, websocket_ping_interval=0.4, websocket_ping_timeout=0.1
+    ) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        for _ in range(4):
+            await asyncio.sleep(0.38)
+            await client.send_text("here")
+        assert not handler.closed.is_set()
+        start = asyncio.get_running_loop().time()
+        await handler.is_closed()
+        assert asyncio.get_running_loop().time() - start > 0.4
+        assert await receive_close(client) == (1011, "ping timeout")
+
+
+@on_both
+async def test_who_takes_long_to_send_one_frame_is_there(tornado: bool) -> None:
+    """Even if pings, which must not be answered within a frame, come meanwhile."""
+    async with served(tornado=tornado, websocket_ping_interval=0.1) as server:
+        client = await server.connect()
+        data = text_frame("x" * 200)
+        for start in range(0, len(data), 20):
+            await client.send(data[start : start + 20])
+            await asyncio.sleep(0.05)
+        while (message := await client.receive_frame()) == PING:
+            pass
+        assert message.payload == b"x" * 200
+
+
+@on_both
+async def test_who_talks_and_takes_nothing_is_given_up(
+    tornado: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would never hear what waits for it."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.1)
+    async with served(
+        Recorder, tornado=tornado, buffer=SMALL_BUFFER, websocket_ping_interval=0.5
+    ) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        handler.write_message(b"x" * MUCH, binary=True)
+        async with asyncio.timeout(10):
+            while not handler.closed.is_set():
+                client.write(text_frame("x"))
+                await asyncio.sleep(0.05)
+
+
+@on_both
+async def test_a_standstill_does_not_count(tornado: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who could not be heard meanwhile has all of its time again."""
+    monkeypatch.setattr(transport.protocol, "STANDSTILL", 0.1)
+    async with served(
+        tornado=tornado, websocket_ping_interval=0.4, websocket_ping_timeout=0.2
+    ) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        assert await client.receive_frame() == PING
+        sleep(0.5)  # noqa: ASYNC251 - The server stands still too.
+        # More than it has when it was just late to be read.
+        await asyncio.sleep(0.1)
+        await client.send(frame(Opcode.PONG))
+        assert await client.receive_frame() == PING
+        assert not handler.closed.is_set()
+        await handler.is_closed()
+        assert await receive_close(client) == (1011, "ping timeout")
+
+
+# The end of who reads slowly
+
+
+async def read_slowly(client: Client) -> tuple[int, str]:
+    """Reads `MUCH`, 4 MiB a second, to the close; returns its code and reason."""
+    await client.reader.readexactly(10)  # The header of the frame.
+    for _ in range(0, MUCH, 1 << 17):
+        await client.reader.readexactly(1 << 17)
+        await asyncio.sleep(0.03)
+    return await receive_close(client)
+
+
+@on_both
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        SMALL_BUFFER,
+        pytest.param(
+            None,
+            marks=pytest.mark.skipif(
+                sys.platform != "linux", reason="only Linux says what its large buffer has sent"
+            ),
+        ),
+    ],
+    ids=["small-buffer", "large-buffer"],
+)
+async def test_who_reads_slowly_comes_to_read_the_close(
+    tornado: bool, buffer: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes, as long as it takes something."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.2)
+    async with served(Echo, tornado=tornado, buffer=buffer) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        handler.write_message(b"x" * MUCH, binary=True)
+        handler.close(1013, "slow")
+        assert await read_slowly(client) == (1013, "slow")
+
+
+@on_both
+async def test_who_reads_slowly_has_not_for_ever(
+    tornado: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it is freed in the end."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr(transport.protocol, "END_TIMEOUT", 0.5)
+    async with served(Echo, tornado=tornado, buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        handler.write_message(b"x" * MUCH, binary=True)
+        handler.close(1013, "slow")
+        start = asyncio.get_running_loop().time()
+        reading = asyncio.create_task(read_slowly(client))
+        await handler.is_closed()
+        assert 0.5 < asyncio.get_running_loop().time() - start < 1.5
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reading
+
+
+@on_both
+async def test_who_does_not_read_at_all_is_dropped_soon(
+    tornado: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the time that answering the close would take, and no more."""
+    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.2)
+    async with served(Echo, tornado=tornado, buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        handler.write_message(b"x" * MUCH, binary=True)
+        await asyncio.sleep(0.1)
+        handler.close(1013, "slow")
+        start = asyncio.get_running_loop().time()
+        await handler.is_closed()
+        assert asyncio.get_running_loop().time() - start < 1
