@@ -122,44 +122,42 @@ class Watched(WebSocketProtocol):
     def start_pinging(self) -> None:
         self._heard = perf_counter()
         if self._ping_interval > 0:
-            self._look_later(self._ping_interval, self._ping)
+            self._set_timer(self._ping_interval, self._ping)
 
-    def _look_later(self, delay: float, callback: Callable[..., None], *args: object) -> None:
-        self._set_timer(delay, self._look, self._loop.time() + delay, callback, *args)
-
-    def _look(self, due: float, callback: Callable[..., None], *args: object) -> None:
-        if self._loop.time() - due > STANDSTILL:
+    def _forgive_standstill(self) -> None:
+        if self._timer is not None and self._loop.time() - self._timer.when() > STANDSTILL:
             self._heard = perf_counter()
             self._backlog = 0
-        callback(*args)
 
     def _ping(self) -> None:
+        self._forgive_standstill()
         self._pinged = perf_counter()
         self.write_ping(b"")
         self._backlog = self._untaken() if self._full else 0
         if self._ping_timeout > 0:
-            self._look_later(self._ping_timeout, self._check_pong)
+            self._set_timer(self._ping_timeout, self._check_pong)
         else:
-            self._look_later(self._ping_interval, self._ping)
+            self._set_timer(self._ping_interval, self._ping)
 
     def _check_pong(self, last: bool = False) -> None:
         """Gives the peer up if it takes nothing, or was silent for an interval and a timeout.
 
         Whatever it sends will do: who talks now and then may answer no pings.
         """
+        self._forgive_standstill()
         # While the handler is busy nothing is read, no pong either. But its peer can still take
         # what is written, which may be what the handler waits for.
         takes_nothing = 0 < self._backlog <= self._untaken()
         answered = self._busy or self._heard >= self._pinged
         rest = self._heard + self._ping_interval + self._ping_timeout - perf_counter()
         if answered and not takes_nothing:
-            self._look_later(self._ping_interval - self._ping_timeout, self._ping)
+            self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
         elif rest > 0 and not takes_nothing:
-            self._look_later(rest, self._check_pong)
+            self._set_timer(rest, self._check_pong)
         elif last:
             self._give_up()
         else:
-            self._look_later(GRACE, self._check_pong, True)
+            self._set_timer(GRACE, self._check_pong, True)
 
     def _wait_for_end(self) -> None:
         """Aborts the connection if it does not end in time."""
@@ -180,7 +178,8 @@ class Watched(WebSocketProtocol):
             self._timer.cancel()
             self._timer = None
         if delay is not None and callback is not None:
-            self._timer = self._loop.call_later(delay, callback, *args)
+            # uvloop's handles of timers for less than a millisecond do not say when they are due.
+            self._timer = self._loop.call_later(max(delay, 0.001), callback, *args)
 
 
 class LoopProtocol(Watched, asyncio.Protocol):
