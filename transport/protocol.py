@@ -54,7 +54,7 @@ TURN = 0.005
 GRACE = 0.01
 
 # Seconds by which a timer is late when the whole process stood still: it was stopped or suspended,
-# and perhaps the network with it. Then a peer has all of its time again.
+# and perhaps the network with it. Then every peer has all of its time again, as if it were heard.
 STANDSTILL = 1.0
 
 # What a peer is closed with that is not heard any more. There is no code for it: this one says that
@@ -125,39 +125,40 @@ class Watched(WebSocketProtocol):
         if self._ping_interval > 0:
             self._set_timer(self._ping_interval, self._ping)
 
+    def _forgive_standstill(self) -> None:
+        if self._timer is not None and self._loop.time() - self._timer.when() > STANDSTILL:
+            self._heard = perf_counter()
+            self._backlog = 0
+
     def _ping(self) -> None:
+        self._forgive_standstill()
         self._pinged = perf_counter()
         self.write_ping(b"")
         self._backlog = self._untaken() if self._full else 0
         if self._ping_timeout > 0:
-            self._check_pong_later(self._ping_timeout)
+            self._set_timer(self._ping_timeout, self._check_pong)
         else:
             self._set_timer(self._ping_interval, self._ping)
 
-    def _check_pong_later(self, delay: float, last: bool = False) -> None:
-        self._set_timer(delay, self._check_pong, last, self._loop.time() + delay)
-
-    def _check_pong(self, last: bool = False, due: float | None = None) -> None:
+    def _check_pong(self, last: bool = False) -> None:
         """Gives the peer up if it takes nothing, or was silent for an interval and a timeout.
 
         Whatever it sends will do: who talks now and then may answer no pings.
         """
+        self._forgive_standstill()
         # While the handler is busy nothing is read, no pong either. But its peer can still take
         # what is written, which may be what the handler waits for.
         takes_nothing = 0 < self._backlog <= self._untaken()
         answered = self._busy or self._heard >= self._pinged
         rest = self._heard + self._ping_interval + self._ping_timeout - perf_counter()
-        late = 0.0 if due is None else self._loop.time() - due
         if answered and not takes_nothing:
             self._set_timer(self._ping_interval - self._ping_timeout, self._ping)
         elif rest > 0 and not takes_nothing:
-            self._check_pong_later(rest)
-        elif late > STANDSTILL:
-            self._check_pong_later(self._ping_timeout)
+            self._set_timer(rest, self._check_pong)
         elif last:
             self._give_up()
         else:
-            self._check_pong_later(GRACE, last=True)
+            self._set_timer(GRACE, self._check_pong, True)
 
     def _wait_for_end(self) -> None:
         """Aborts the connection if it does not end in time."""
@@ -178,7 +179,8 @@ class Watched(WebSocketProtocol):
             self._timer.cancel()
             self._timer = None
         if delay is not None and callback is not None:
-            self._timer = self._loop.call_later(delay, callback, *args)
+            # uvloop's handles of timers for less than a millisecond do not say when they are due.
+            self._timer = self._loop.call_later(max(delay, 0.001), callback, *args)
 
 
 class LoopProtocol(Watched, asyncio.Protocol):

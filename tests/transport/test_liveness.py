@@ -152,6 +152,25 @@ async def test_a_standstill_does_not_count(tornado: bool, monkeypatch: pytest.Mo
         assert await receive_close(client) == (1011, "ping timeout")
 
 
+@on_both
+async def test_a_standstill_does_not_count_for_who_answers_no_pings(
+    tornado: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it if it was a ping that was late."""
+    monkeypatch.setattr(transport.protocol, "STANDSTILL", 0.1)
+    async with served(
+        tornado=tornado, websocket_ping_interval=0.4, websocket_ping_timeout=0.1
+    ) as server:
+        client = await server.connect()
+        handler = await server.handler()
+        sleep(1)  # noqa: ASYNC251 - The server stands still too.
+        await asyncio.sleep(0.35)
+        await client.send_text("still here")
+        await asyncio.sleep(0.35)
+        assert not handler.closed.is_set()
+        assert "still here" in handler.seen
+
+
 # The end of who reads slowly
 
 
