@@ -113,7 +113,8 @@ class Config:
     ping_interval: Seconds = 30.0
     """Seconds between two WebSocket pings."""
     ping_timeout: Seconds = 20.0
-    """Seconds for the pong to come, at most `ping_interval`; then the client counts as gone."""
+    """Seconds for the pong to come, at most `ping_interval`; a client that sent nothing for both
+    together is closed with 1011."""
     shutdown_timeout: ShutdownSeconds = 3.0
     """Seconds for clients to answer the close with which the server stops."""
     transport: Transport = "auto"
