@@ -100,6 +100,7 @@ class Lobby {
     if (!invitedTo) return;
     const room = document.createElement("span");
     room.className = "lobby-room";
+    room.dir = "auto";
     room.textContent = invitedTo;
     this.#heading.append(room);
   }

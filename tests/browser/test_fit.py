@@ -72,13 +72,14 @@ def refusing(launch: Launch) -> Browser:
     return launch(FAKE_DEVICES, REFUSE)
 
 
-def fits(page: Page, state: str) -> None:
-    """Waits in each size until nothing sticks out."""
+def fits(page: Page, state: str, needed: str) -> None:
+    """In each size nothing sticks out, and what matches `needed` is in view without scrolling."""
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         page.evaluate("() => new Promise((drawn) => setTimeout(drawn, 50))")
         assert page.evaluate("innerWidth") == width
         assert page.evaluate(STICKING_OUT) == [], f"{state} in {width} x {height}"
+        expect(page.locator(needed)).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
@@ -92,28 +93,30 @@ def test_any_name_fits(open_tab: OpenTab, demo: str, name: str) -> None:
     page.evaluate("name => { location.hash = encodeURIComponent(name); }", name)
     expect(page.locator("#lobby h1")).to_contain_text("Join")
     page.locator("#name").fill(name[:60])
-    fits(page, "the lobby")
+    fits(page, "the lobby", "#join")
     page.locator("#join").click()
     expect(page.locator(".invitation")).to_be_visible()
-    fits(page, "the invitation")
+    fits(page, "the invitation", "#copy")
+    # Below the link, however long that is.
+    expect(page.locator(".invitation button")).to_be_in_viewport(ratio=1)
     page.locator("#copy").evaluate(
         "it => { navigator.clipboard.writeText = () => Promise.reject(); it.click(); }"
     )
     expect(page.locator("#link")).to_be_visible()
-    fits(page, "the link")
+    fits(page, "the link", "#link button")
     page.locator("#link button").click()
     page.evaluate(FILL_THE_CALL, name)
     expect(page.locator("#banner")).to_contain_text(name[:10])
-    fits(page, "the call")
+    fits(page, "the call", "#leave")
     page.locator("#chat-toggle").click()
     page.locator("#chat-input").fill(name)
     page.locator("#chat-input").press("Enter")
     expect(page.locator(".message")).to_have_count(2)
     page.locator("#chat-input").fill(name)
-    fits(page, "the chat")
+    fits(page, "the chat", "#chat-close")
     page.locator("#leave").click()
     expect(page.locator("#join")).to_be_visible()
-    fits(page, "the lobby after a call")
+    fits(page, "the lobby after a call", "#join")
 
 
 def test_any_name_fits_with_a_problem(open_tab: OpenTab, demo: str, refusing: Browser) -> None:
@@ -122,9 +125,9 @@ def test_any_name_fits_with_a_problem(open_tab: OpenTab, demo: str, refusing: Br
     for name in NAMES.values():
         page.evaluate("name => { location.hash = encodeURIComponent(name); }", name)
         expect(page.locator("#problem")).to_be_visible()
-        fits(page, "a problem")
+        fits(page, "a problem", "#join")
     page.locator("#join").click()
     expect(page.locator("#call")).to_be_visible()
     page.locator("#camera").click()
     expect(page.locator("#banner")).to_be_visible()
-    fits(page, "a problem in the call")
+    fits(page, "a problem in the call", "#leave")
