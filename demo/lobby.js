@@ -145,7 +145,7 @@ class Lobby {
     this.#showProblem();
     this.#showJoining(true);
     try {
-      await this.#client.joinRoom(room);
+      await this.#devices.join(room);
     } catch (error) {
       this.#showJoining(false);
       // Otherwise the client was closed, as the page goes.
