@@ -435,15 +435,19 @@ def test_a_question_that_is_answered_while_joining(open_tab: OpenTab, demo: str)
     enter(other, "joining")
     page = open_tab("about:blank")
     page.add_init_script(UNANSWERED)
-    # The connection is not open yet then.
-    page.add_init_script(
-        """const { WebSocket } = window;
-        window.WebSocket = class extends WebSocket {
-          constructor(...args) { super(...args); window.answer(); }
-        };"""
-    )
     page.goto(demo)
     page.wait_for_function("() => window.answer")
+    page.evaluate(
+        """() => {
+          const join = signaling.joinRoom.bind(signaling);
+          signaling.joinRoom = async (room) => {
+            const joined = join(room);
+            await answer();
+            await new Promise((taken) => setTimeout(taken));
+            return joined;
+          };
+        }"""
+    )
     enter(page, "joining")
     (client_id,) = members(other, 1)
     other.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)

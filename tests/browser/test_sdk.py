@@ -82,8 +82,8 @@ def documented(demo: str) -> str:
     """The page of docs/sdk.md, for the server of this test."""
     (html,) = re.findall(r"```html\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)
     assert len(html.splitlines()) == 21
-    html = html.replace("ws://localhost:5000", demo.replace("http", "ws"))
-    return html + '<link rel="icon" href="data:,">'
+    endpoint = demo.replace("http", "ws")
+    return f"{html.replace('ws://localhost:5000', endpoint)}<link rel='icon' href='data:,'>"
 
 
 def test_the_page_of_the_documentation_works(open_tab: OpenTab, demo: str, documented: str) -> None:
