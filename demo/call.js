@@ -68,6 +68,8 @@ class Call {
     this.#grid.add(this.#own.element);
     this.#showOwn();
 
+    // What was opened before, the lobby has told.
+    if (this.#devices.asking) this.#showMediaProblem();
     const tryAgain = () => this.#tryAgain();
     deviceButton(byId("microphone"), "audio", this.#devices, tryAgain, signal);
     deviceButton(byId("camera"), "video", this.#devices, tryAgain, signal);
@@ -106,9 +108,14 @@ class Call {
   }
 
   /** To get microphone and camera. */
-  async #tryAgain() {
+  #tryAgain() {
     this.#banner.set("media", null);
-    const problem = await this.#devices.open();
+    this.#devices.open();
+    this.#showMediaProblem();
+  }
+
+  async #showMediaProblem() {
+    const problem = await this.#devices.opening;
     if (!this.#over.signal.aborted) this.#banner.set("media", problem);
   }
 

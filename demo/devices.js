@@ -3,6 +3,9 @@
 import { mediaProblem } from "./problems.js";
 import { say } from "./status.js";
 
+/** For devices that are opening before one joins without them, in milliseconds. */
+const PATIENCE = 1000;
+
 const WORDS = { audio: "microphone", video: "camera" };
 
 /**
@@ -13,6 +16,8 @@ export class Devices extends EventTarget {
   #client = null;
   /** The client that waits for the browser, and that for the user. */
   #asking = null;
+  /** What `open` has returned last. */
+  opening = Promise.resolve(null);
   #wanted = { audio: true, video: true };
 
   /** To be called for each client. */
@@ -33,7 +38,12 @@ export class Devices extends EventTarget {
    * @returns {Promise<import("./problems.js").Problem | null>} Null if nothing is missing, or the
    *   client was closed meanwhile.
    */
-  async open() {
+  open() {
+    this.opening = this.#open();
+    return this.opening;
+  }
+
+  async #open() {
     const client = (this.#asking = this.#client);
     const errors = [];
     const collect = ({ detail }) => detail.source === "media" && errors.push(detail.error);
@@ -53,6 +63,22 @@ export class Devices extends EventTarget {
       if (this.#asking === client) this.#asking = null;
       this.#applyAll();
     }
+  }
+
+  /**
+   * Joins the room, rejecting as the client does. What the user has not answered yet holds up
+   * nothing: what opens later is added to the call.
+   */
+  async join(room) {
+    const client = this.#client;
+    await Promise.race([this.opening, new Promise((over) => setTimeout(over, PATIENCE))]);
+    if (!this.asking) return client.joinRoom(room);
+    // A client waits for what is being opened unless it has a stream when it is to join; and it
+    // takes what was opened only if it has none.
+    client.stream = new MediaStream();
+    const joined = client.joinRoom(room);
+    client.stream = null;
+    return joined;
   }
 
   /**

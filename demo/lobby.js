@@ -100,6 +100,7 @@ class Lobby {
     if (!invitedTo) return;
     const room = document.createElement("span");
     room.className = "lobby-room";
+    room.dir = "auto";
     room.textContent = invitedTo;
     this.#heading.append(room);
   }
@@ -144,7 +145,7 @@ class Lobby {
     this.#showProblem();
     this.#showJoining(true);
     try {
-      await this.#client.joinRoom(room);
+      await this.#devices.join(room);
     } catch (error) {
       this.#showJoining(false);
       // Otherwise the client was closed, as the page goes.

@@ -381,6 +381,88 @@ def test_a_device_comes_back(call: Call) -> None:
     first.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
 
 
+# Until the test calls one of these, the user has not answered the browser's question.
+UNANSWERED = """
+const { mediaDevices } = navigator;
+const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+mediaDevices.getUserMedia = (wish) => new Promise((resolve, reject) => {
+  window.answer = () => getUserMedia(wish).then(resolve, reject);
+  window.refuse = () => {
+    mediaDevices.getUserMedia = getUserMedia;
+    reject(new DOMException("no", "NotAllowedError"));
+  };
+});
+"""
+
+
+@pytest.fixture
+def join_unanswered(open_tab: OpenTab, demo: str) -> Call:
+    """As `call`, in a tab whose browser asks for camera and microphone and gets no answer."""
+
+    def join(room: str) -> Page:
+        page = open_tab("about:blank")
+        page.add_init_script(UNANSWERED)
+        page.goto(demo)
+        page.wait_for_function("() => window.answer")
+        enter(page, room)
+        return page
+
+    return join
+
+
+def test_a_question_that_nobody_answers_holds_up_nothing(call: Call, join_unanswered: Call) -> None:
+    """Whoever leaves the browser's question open joins, sees and hears; and may answer later."""
+    other, page = call("unanswered", "Ann"), join_unanswered("unanswered")
+    (client_id,) = members(page, 1)
+    page.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
+    tile = other.locator(tile_of(other, page))
+    members(other, 1)
+    expect(tile).to_have_attribute("data-video", "none")
+    page.locator("#camera").click()
+    expect(page.locator("#status")).to_contain_text("answer that first")
+    page.evaluate("answer()")
+    own = page.locator('.tile[data-client-id="me"]')
+    expect(own).to_have_attribute("data-video", "on")
+    expect(tile).to_have_attribute("data-video", "on")
+    expect(tile).to_have_attribute("data-audio", "on")
+    (client_id,) = members(other, 1)
+    other.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
+
+
+def test_a_question_that_is_answered_while_joining(open_tab: OpenTab, demo: str) -> None:
+    """Whenever the answer comes, it is not lost, not even before the server has answered."""
+    other = open_tab(demo)
+    enter(other, "joining")
+    page = open_tab("about:blank")
+    page.add_init_script(UNANSWERED)
+    page.goto(demo)
+    page.wait_for_function("() => window.answer")
+    page.evaluate(
+        """() => {
+          const join = signaling.joinRoom.bind(signaling);
+          signaling.joinRoom = async (room) => {
+            const joined = join(room);
+            await answer();
+            await new Promise((taken) => setTimeout(taken));
+            return joined;
+          };
+        }"""
+    )
+    enter(page, "joining")
+    (client_id,) = members(other, 1)
+    other.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
+
+
+def test_a_question_that_is_refused_during_the_call(join_unanswered: Call) -> None:
+    """The call says what to do about it, and its buttons ask again."""
+    page = join_unanswered("late")
+    page.evaluate("refuse()")
+    expect(page.locator("#banner")).to_contain_text("may not use your camera")
+    page.locator("#camera").click()
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator('.tile[data-client-id="me"]')).to_have_attribute("data-video", "on")
+
+
 def test_older_messages_are_read_in_peace(call: Call) -> None:
     """What comes meanwhile does not scroll to the end."""
     first, second = call("scroll"), call("scroll")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
 from tests.browser.proxy import Proxy
@@ -77,18 +77,52 @@ def plays(page: Page, video: str) -> None:
 # Pages
 
 
-def test_the_page_of_the_documentation_works(open_tab: OpenTab, demo: str) -> None:
-    """The ten-line page of docs/sdk.md is a video call."""
+@pytest.fixture
+def documented(demo: str) -> str:
+    """The page of docs/sdk.md, for the server of this test."""
     (html,) = re.findall(r"```html\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)
-    assert len(html.splitlines()) == 10
-    html = html.replace("ws://localhost:5000", demo.replace("http", "ws"))
-    html += '<link rel="icon" href="data:,">'
-    tabs = [open_tab(f"{demo}page.html", html=html) for _ in range(2)]
+    assert len(html.splitlines()) == 21
+    endpoint = demo.replace("http", "ws")
+    return f"{html.replace('ws://localhost:5000', endpoint)}<link rel='icon' href='data:,'>"
+
+
+def test_the_page_of_the_documentation_works(open_tab: OpenTab, demo: str, documented: str) -> None:
+    """The page of 21 lines in docs/sdk.md is a video call."""
+    tabs = [open_tab(f"{demo}page.html", html=documented) for _ in range(2)]
     for tab in tabs:
         plays(tab, "video:not(#me)")
         plays(tab, "#me")
+        expect(tab.locator("#hear")).to_be_hidden()
+        assert tab.evaluate("[...document.querySelectorAll('video')].every((it) => it.playsInline)")
+        assert tab.evaluate("me.muted && !document.querySelector('video:not(#me)').muted")
     tabs.pop().close()
     tabs[0].wait_for_function("document.querySelectorAll('video').length === 1")
+
+
+def test_the_page_of_the_documentation_asks_for_a_click(
+    open_tab: OpenTab, demo: str, documented: str
+) -> None:
+    """Where the browser plays nothing with sound before a click, a button asks for one."""
+    strict = """<script>
+      const { play } = HTMLMediaElement.prototype;
+      let clicked = false;
+      window.addEventListener("click", () => (clicked = true), true);
+      HTMLMediaElement.prototype.play = async function () {
+        if (!this.muted && !clicked) {
+          throw new DOMException("no click yet", "NotAllowedError");
+        }
+        return play.call(this);
+      };
+    </script>"""
+    other = open_tab(f"{demo}page.html", html=documented)
+    plays(other, "#me")
+    page = open_tab(f"{demo}page.html", html=documented.replace("<video", strict + "<video", 1))
+    expect(page.locator("#hear")).to_be_visible()
+    plays(page, "#me")
+    assert page.locator("video:not(#me)").evaluate("it => it.paused")
+    page.locator("#hear").click()
+    plays(page, "video:not(#me)")
+    expect(page.locator("#hear")).to_be_hidden()
 
 
 def test_a_page_for_singo_works(open_tab: OpenTab, demo: str) -> None:
