@@ -5,8 +5,8 @@
 export type PeerState = "connecting" | "connected" | "disconnected" | "failed";
 
 /**
- * `joined` once the join is sent: the server has no answer to it but an error; `reconnecting` from the loss of the connection to the
- * server until the room is joined again.
+ * `joined` once the server has let the client in; `reconnecting` from the loss of the connection to
+ * the server until the room is joined again; `new` also after a `joinRoom` that was rejected.
  */
 export type ClientState = "new" | "connecting" | "joined" | "reconnecting" | "closed";
 
@@ -65,7 +65,8 @@ export interface SignalingEventMap {
   /** The screen is not shared any longer, whoever ended that. */
   screenend: CustomEvent<Record<string, never>>;
   /**
-   * Something went wrong; the client goes on. `source` is `server` for its error messages, `media`
+   * Something went wrong; the client goes on. `source` is `server` for its error messages, but those
+   * that reject `joinRoom`, `media`
    * for a camera or microphone that could not be had, `peer` for a negotiation that failed and
    * `callback` for an exception of `onTrack` or `onLeave`.
    */
@@ -120,13 +121,20 @@ export class SignalingClient extends EventTarget {
 
   /**
    * Opens camera and microphone if they are not yet, connects if need be and joins; leaves the room
-   * that it was in. Resolves once the join is sent, before any event of the room; at once while
-   * reconnecting, for that joins. Does nothing when it is in this room.
+   * that it was in. Resolves once the server has let it in, before any event of the room; after 5 s
+   * with a server that never tells; at once while reconnecting, for that joins. Does nothing when it
+   * is in this room.
+   *
+   * Rejects with what `RTCPeerConnection` throws for the configuration, or with a NotSupportedError
+   * in a browser without it, before anything else is done. Rejects with an Error when the server
+   * cannot be reached, or refuses the room: the error's message is the server's then, such as
+   * `invalid payload` for a name that is too long, or `failed to join room`. After these the client
+   * is in no room, also not in the one before; camera and microphone stay open for another try.
+   * Rejects with an AbortError when `close` or `joinRoom` for another room is called meanwhile.
    *
    * From then on, a lost connection is opened again, after 0.5 s to 30 s with exponential backoff and
-   * jitter, until `close`. Rejects with an Error when the server cannot be reached the first time
-   * (camera and microphone stay open then), and with an AbortError when `close` or `joinRoom` for
-   * another room is called meanwhile. What the server has against the join comes as `error` event.
+   * jitter, until `close`. If the server then refuses the room, that is an `error` event, and the
+   * client goes on trying.
    */
   joinRoom(roomId: string): Promise<void>;
 

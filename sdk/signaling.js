@@ -26,6 +26,8 @@ const ANNOUNCEMENT = 1000;
 const PROOF = 2000;
 /** For the connection to the server to be there. */
 const CONNECTING = 10_000;
+/** For the server to answer what follows a join. Whatever does not answer is taken to have joined. */
+const VERDICT = 5000;
 /** For a member to be connected: where there is no way at all, browsers never say so. */
 const PAIRING = 20_000;
 /** Between two attempts to reconnect: the first, doubled each time, and the most. */
@@ -55,6 +57,13 @@ export class SignalingClient extends EventTarget {
   #ws = null;
   /** The attempt to connect that is going on. */
   #opening = null;
+  /** What joins, as long as it does. */
+  #joining = null;
+  /** @type {{ marker: string, resolve: () => void, reject: (error: Error) => void } | null} */
+  #verdict = null;
+  #markers = 0;
+  /** Messages of the room that wait for the page to know that it is joined. */
+  #held = null;
   #attempts = 0;
   #retry = null;
   #patience = SILENCE;
@@ -271,6 +280,8 @@ export class SignalingClient extends EventTarget {
 
   async joinRoom(roomId) {
     if (typeof roomId !== "string") throw new TypeError("A room's id is a string");
+    // Before anybody is asked for a camera, or told that there is somebody to connect to.
+    tryConfiguration(this.#configuration);
     const life = this.#life;
     const moving = this.#room !== null && this.#room !== roomId;
     this.#room = roomId;
@@ -282,24 +293,70 @@ export class SignalingClient extends EventTarget {
         // An attempt of a call before this one serves as well.
         await (this.#opening ??= this.#open());
       }
+      if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
+      // While reconnecting, the room is joined when the server is there again.
+      const elsewhere = this.#state === "joined" && (moving || this.#joining);
+      if (this.#state === "connecting" || elsewhere) await this.#join();
     } catch (error) {
-      if (life === this.#life && this.#state === "connecting") {
-        this.#room = null;
-        this.#opening = null;
-        this.#dropSocket();
-        this.#setState("new");
-      }
+      if (life === this.#life && this.#room === roomId) this.#giveUp();
       throw error;
     }
     if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
     this.#opening = null;
-    // While reconnecting, the room is joined when the server is there again.
-    if (this.#state === "connecting" || (moving && this.#state === "joined")) this.#join();
   }
 
+  /** After a join that failed: in no room, with camera and microphone open for another try. */
+  #giveUp() {
+    if (this.#state !== "connecting" && this.#state !== "joined") return;
+    this.#room = null;
+    this.#opening = null;
+    this.#dropSocket();
+    this.#removeAll();
+    this.#setState("new");
+  }
+
+  /** Joins the room, and the one that it was changed for meanwhile; one after the other. */
   #join() {
-    this.#send("join", { room_id: this.#room });
+    this.#joining ??= this.#joinWanted().finally(() => (this.#joining = null));
+    return this.#joining;
+  }
+
+  async #joinWanted() {
+    const ws = this.#ws;
+    let room;
+    do {
+      room = this.#room;
+      try {
+        await this.#askToJoin(room);
+      } catch (error) {
+        if (this.#ws !== ws || this.#room === room) throw error;
+      }
+    } while (this.#ws === ws && this.#room !== room);
+    if (this.#ws !== ws) throw closedMeanwhile();
     this.#setState("joined");
+  }
+
+  /**
+   * Resolves when the server has let us in, and rejects with what it has against that.
+   *
+   * It says so only if it refuses. So a message to ourselves goes right behind the join, which a
+   * member gets back. Nobody else ever sees it, and this SDK takes nothing from its own id.
+   */
+  #askToJoin(room) {
+    let timeout;
+    return new Promise((resolve, reject) => {
+      const marker = `joined ${++this.#markers}`;
+      this.#verdict = { marker, resolve, reject };
+      timeout = setTimeout(resolve, VERDICT);
+      const sent = this.#send("join", { room_id: room });
+      if (!sent) reject(new Error(`${this.#url} has closed the connection`));
+      // Whom the server has not told its id has nobody to send the marker to.
+      else if (this.#id === null) resolve();
+      else this.#send("answer", { client_id: this.#id, sdp: marker });
+    }).finally(() => {
+      clearTimeout(timeout);
+      this.#verdict = null;
+    });
   }
 
   close() {
@@ -349,9 +406,12 @@ export class SignalingClient extends EventTarget {
       ws.onclose = () => {
         clearTimeout(timeout);
         watch.stop();
-        if (this.#ws !== ws) reject(closedMeanwhile());
-        else if (!known) reject(new Error(`${this.#url} cannot be reached`));
-        else this.#reconnectLater(Date.now() - opened);
+        const what = known ? "has closed the connection" : "cannot be reached";
+        const error = this.#ws === ws ? new Error(`${this.#url} ${what}`) : closedMeanwhile();
+        reject(error);
+        // Whoever waits for that knows what to do.
+        if (this.#verdict) this.#verdict.reject(error);
+        else if (known && this.#ws === ws) this.#reconnectLater(Date.now() - opened);
       };
     });
   }
@@ -366,7 +426,7 @@ export class SignalingClient extends EventTarget {
 
   #dropSocket() {
     const ws = this.#ws;
-    this.#ws = null;
+    this.#ws = this.#held = null;
     if (ws) this.#lose(ws);
   }
 
@@ -399,11 +459,18 @@ export class SignalingClient extends EventTarget {
       }),
     );
     if (this.#ws !== ws || ws.readyState !== WebSocket.OPEN) return;
-    this.#join();
+    const joined = this.#join();
     for (const peer of this.#peers.values()) {
       // It had to reconnect too, and its old id is nobody's.
       if (peer.claim !== null) peer.id = null;
       peer.resume();
+    }
+    try {
+      await joined;
+    } catch {
+      if (this.#ws !== ws) return;
+      this.#dropSocket();
+      this.#reconnectLater();
     }
   };
 
@@ -414,10 +481,30 @@ export class SignalingClient extends EventTarget {
     return true;
   }
 
-  #receive({ type, payload }) {
+  #receive(message) {
+    const { type, payload } = message;
     const id = payload?.client_id;
     if (type === "error") this.#onError(String(payload?.error));
-    if (typeof id !== "string" || id === this.#id || this.#state !== "joined") return;
+    if (id === this.#id && payload?.sdp === this.#verdict?.marker) this.#verdict?.resolve();
+    if (typeof id !== "string" || id === this.#id) return;
+    if (this.#held) this.#held.push(message);
+    else if (this.#state === "joined") this.#onRoom(type, id, payload);
+    else if (this.#verdict) this.#hold(message);
+  }
+
+  /** Nobody hears of a member but in the room. The page is told of it as what comes after joining. */
+  #hold(message) {
+    this.#verdict.resolve();
+    const ws = this.#ws;
+    const held = (this.#held = [message]);
+    setTimeout(() => {
+      if (this.#held !== held) return;
+      this.#held = null;
+      for (const each of held) if (this.#ws === ws) this.#receive(each);
+    });
+  }
+
+  #onRoom(type, id, payload) {
     if (type === "new-client") this.#onNewClient(id);
     if (type === "leave-client") this.#onLeaveClient(id);
     if (type === "offer") (this.#find(id, payload.sdp) ?? this.#add(id)).onOffer(payload.sdp);
@@ -427,7 +514,11 @@ export class SignalingClient extends EventTarget {
 
   #onError(text) {
     // It has left meanwhile, or is not back yet: both are told otherwise.
-    if (!text.startsWith("failed to transfer")) this.#fail("server", new Error(text));
+    if (text.startsWith("failed to transfer")) return;
+    const error = new Error(text);
+    // While it reconnects, nobody waits for `joinRoom`.
+    if (!this.#verdict || this.#state === "reconnecting") this.#fail("server", error);
+    this.#verdict?.reject(error);
   }
 
   #onNewClient(id) {
@@ -784,7 +875,7 @@ class Peer {
   #step(step) {
     this.#steps = this.#steps.then(step).catch((error) => {
       // What a connection that was closed meanwhile could not finish is nobody's loss.
-      if (this.pc && this.pc.signalingState !== "closed") this.#client.fail(error);
+      if (!this.#closed && this.pc?.signalingState !== "closed") this.#client.fail(error);
     });
     return this.#steps;
   }
@@ -1111,6 +1202,14 @@ function show(video, stream) {
 
 function stop(stream) {
   for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+/** Throws what the browser has against every connection that would be made. */
+function tryConfiguration(configuration) {
+  if (!globalThis.RTCPeerConnection) {
+    throw new DOMException("This browser has no RTCPeerConnection", "NotSupportedError");
+  }
+  new RTCPeerConnection(configuration).close();
 }
 
 function closedMeanwhile() {

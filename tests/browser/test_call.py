@@ -329,17 +329,45 @@ def test_messages_cover_nothing(call: Call) -> None:
 
 
 def test_a_room_that_the_server_refuses(open_tab: OpenTab) -> None:
-    """The page says so as long as one stays, with the way out, which leads to a shorter name."""
+    """The lobby stays, says so, and lets one choose a shorter name."""
     env = {"SIGNALING_ICE_SERVERS": "[]", "SIGNALING_MAX_ROOM_NAME": "10"}
     with server_process("-demo", env=env) as server:
         page = open_tab(url_of(server))
-        enter(page, "a-name-too-long")
-        expect(page.locator("#banner")).to_contain_text("not accepted")
-        expect(page.locator("#banner")).to_contain_text("Leave")
-        page.locator("#leave").click()
+        page.locator("#room").fill("a-name-too-long")
+        page.locator("#join").click()
+        expect(page.locator("#problem")).to_contain_text("not accepted")
+        expect(page.locator("#lobby")).to_be_visible()
         enter(page, "short")
-        expect(page.locator("#banner")).to_be_hidden()
         page.close()
+
+
+def test_a_room_that_is_refused_after_a_restart(call: Call, complaints: list[str]) -> None:
+    """The call says so as long as that lasts."""
+    complaints.append(NO_SERVER)
+    env = {"SIGNALING_ICE_SERVERS": "[]"}
+    with server_process("-demo", env=env) as server:
+        url, port = url_of(server), str(server.port)
+        page = call("a-long-name", url=url)
+        page.wait_for_load_state("networkidle")
+    short = {**env, "SIGNALING_MAX_ROOM_NAME": "5"}
+    with server_process("-demo", "-port", port, env=short):
+        expect(page.locator("#banner")).to_contain_text("does not let you into this room again")
+    with server_process("-demo", "-port", port, env=env):
+        expect(page.locator("#banner")).to_be_hidden(timeout=30_000)
+
+
+def test_settings_that_the_browser_refuses(open_tab: OpenTab, demo: str) -> None:
+    """The lobby says so when one wants to join, in the browser's words, and stays."""
+    page = open_tab(demo)
+    page.route(
+        "**/config.json", lambda route: route.fulfill(json={"iceServers": [{"urls": "nonsense"}]})
+    )
+    page.reload()
+    page.locator("#room").fill("room")
+    page.locator("#join").click()
+    expect(page.locator("#problem")).to_contain_text("SIGNALING_ICE_SERVERS")
+    expect(page.locator("#problem")).to_contain_text("nonsense")
+    expect(page.locator("#join")).to_have_text("Join")
 
 
 def test_a_device_comes_back(call: Call) -> None:

@@ -480,13 +480,161 @@ def test_no_server(open_tab: OpenTab, demo: str, complaints: list[str]) -> None:
     assert page.evaluate("[client.state, client.stream.active]") == ["new", True]
 
 
-def test_what_the_server_has_against_something_is_an_event(join: Join) -> None:
-    """A room name that is too long for the server: an error event, with the server's words."""
-    page = join("x" * 256)
+OUTCOME = "room => client.joinRoom(room).then(() => 'joined', error => String(error))"
+
+
+def test_a_room_that_the_server_refuses(open_tab: OpenTab, demo: str) -> None:
+    """`joinRoom` rejects with the server's words, and the client is in no room; it may try again.
+
+    That holds for another room too: the one before is left.
+    """
+    page = sdk_page(open_tab, demo)
+    for before in (None, "short"):
+        if before:
+            assert page.evaluate(OUTCOME, before) == "joined"
+        assert page.evaluate(OUTCOME, "x" * 256) == "Error: invalid payload"
+        assert page.evaluate("[client.state, client.stream.active]") == ["new", True]
+    states = [it["state"] for it in events(page, "state")]
+    assert states == ["connecting", "new", "connecting", "joined", "new"]
+    assert not events(page, "error")
+    page.evaluate("client.joinRoom('short')")
+    other = sdk_page(open_tab, demo)
+    other.evaluate("client.joinRoom('short')")
+    connected(page, 1)
+
+
+def test_each_of_many_joins_has_its_own_outcome(open_tab: OpenTab, demo: str) -> None:
+    """The last one counts, whatever became of those before; they end as soon as it has."""
+    page = sdk_page(open_tab, demo)
+    outcomes = """async rooms => {
+      const all = rooms.map(room => client.joinRoom(room));
+      return (await Promise.allSettled(all)).map(({ reason }) => reason?.name ?? "joined");
+    }"""
+    long = "x" * 256
+    assert page.evaluate(outcomes, [long, "a"]) == ["AbortError", "joined"]
+    assert page.evaluate(outcomes, [long, long, "b", "b"]) == ["AbortError"] * 2 + ["joined"] * 2
+    assert page.evaluate(outcomes, ["c", long]) == ["AbortError", "Error"]
+    assert page.evaluate("client.state") == "new"
+
+
+def test_a_refusal_after_reconnecting(join: Join, complaints: list[str]) -> None:
+    """Told as an error with the server's words, each time: the client goes on trying."""
+    complaints.append(NO_SERVER)
+    with server_process("-demo") as server:
+        url, port = url_of(server), str(server.port)
+        page = join("a-long-name", url=url)
+    short = {"SIGNALING_MAX_ROOM_NAME": "5"}
+    with server_process("-demo", "-port", port, env=short):
+        page.wait_for_function("client.events.some(({ type }) => type === 'error')")
+        assert page.evaluate("client.state") == "reconnecting"
+        assert events(page, "error")[0]["source"] == "server"
+        assert events(page, "error")[0]["error"] == "Error: invalid payload"
+    with server_process("-demo", "-port", port):
+        page.wait_for_function("client.state === 'joined'", timeout=30_000)
+
+
+# A server that does what the page tells it: `answer(ws, type, payload)`.
+FAKE_SERVER = """() => {
+  window.sent = [];
+  window.WebSocket = class FakeWebSocket {
+    static OPEN = 1;
+    readyState = 1;
+    constructor() { setTimeout(() => this.tell("notify-client-id", { client_id: "me" })); }
+    tell(type, payload) { this.onmessage?.({ data: JSON.stringify({ type, payload }) }); }
+    send(text) {
+      const { type, payload } = JSON.parse(text);
+      sent.push(type);
+      setTimeout(() => window.answer(this, type, payload));
+    }
+    close() { this.readyState = 3; }
+  };
+}"""
+
+
+def test_a_server_that_answers_no_join(open_tab: OpenTab, demo: str) -> None:
+    """After five seconds the client counts as in the room."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(FAKE_SERVER)
+    page.evaluate("window.answer = () => {}")
+    took = page.evaluate(
+        "async () => { const t = Date.now(); await client.joinRoom('x'); return Date.now() - t; }"
+    )
+    assert 5000 <= took < 7000
+    assert page.evaluate("client.state") == "joined"
+
+
+def test_an_offer_is_answered_whether_or_not_the_join_is(open_tab: OpenTab, demo: str) -> None:
+    """Who hears of a member is in the room: no offer waits, and the page is told after joining."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(FAKE_SERVER)
+    took = page.evaluate(
+        """async () => {
+          await client.openMedia();
+          const pc = new RTCPeerConnection();
+          pc.createDataChannel("first");
+          await pc.setLocalDescription();
+          const { sdp } = pc.localDescription;
+          window.answer = (ws, type) =>
+            type === "join" && ws.tell("offer", { client_id: "other", sdp });
+          const start = Date.now();
+          await client.joinRoom("x");
+          if (client.events.some(({ type }) => type === "join")) return "told too early";
+          while (sent.filter((type) => type === "answer").length < 2) {
+            await new Promise((resolve) => setTimeout(resolve, 10));
+          }
+          return Date.now() - start;
+        }"""
+    )
+    # A first description waits a second for its candidates.
+    assert took < 3000
+    assert [it["clientId"] for it in events(page, "join")] == ["other"]
+
+
+def test_nobody_else_sees_how_the_client_joins(join: Join) -> None:
+    """The message that follows a join comes back to its sender alone, and is no member's."""
+    other = join("alone")
+    page = join("alone")
+    connected(other, 1)
+    page.evaluate("client.joinRoom('elsewhere')")
+    other.wait_for_function("client.members.size === 0")
+    page.evaluate("client.joinRoom('alone')")
+    connected(other, 1)
+    connected(page, 1)
+    for tab in (page, other):
+        assert not events(tab, "error")
+    own = page.evaluate("client.clientId")
+    assert own not in {it["clientId"] for it in events(page, "join", "peer")}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "error"),
+    [
+        ("", "{ rtcConfiguration: { iceServers: [{ urls: 'nonsense' }] } }", "SyntaxError"),
+        ("", "{ rtcConfiguration: { iceServers: [{ urls: 'turn:a.example' }] } }", "username"),
+        ("delete window.RTCPeerConnection", "{}", "RTCPeerConnection"),
+    ],
+)
+def test_what_the_browser_has_against_every_connection(
+    open_tab: OpenTab, demo: str, prepare: str, options: str, error: str
+) -> None:
+    """`joinRoom` rejects with it before anybody is asked for a camera, and changes nothing."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(f"() => {{ {prepare} }}")
+    page.evaluate(f"window.client = newClient({options})")
+    assert error in page.evaluate(OUTCOME, "room")
+    assert page.evaluate("[client.state, client.stream]") == ["new", None]
+    assert not events(page, "state")
+
+
+def test_a_connection_that_cannot_be_made_is_told(join: Join) -> None:
+    """Where the browser makes no more of them, that is an error of the member."""
+    page = join("no more")
+    page.evaluate(
+        "() => { window.RTCPeerConnection = function () { throw new Error('no more'); }; }"
+    )
+    join("no more")
     page.wait_for_function("client.events.some(({ type }) => type === 'error')")
-    (error,) = events(page, "error")
-    assert error["source"] == "server"
-    assert error["error"] == "Error: invalid payload"
+    assert events(page, "error")[0]["source"] == "peer"
 
 
 @pytest.mark.parametrize(
