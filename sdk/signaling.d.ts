@@ -91,7 +91,9 @@ export class SignalingClient extends EventTarget {
   /**
    * Camera and microphone. Null until `openMedia` or `joinRoom`, whatever its type says (singo's); an empty stream where there are
    * none. A stream that is assigned is used instead, from then on to all members, and not stopped
-   * by `close`; null makes the next `openMedia` open them again.
+   * by `close`; null makes the next `openMedia` open them again. The way to change a device, too:
+   * what is muted or off stays so, whereas tracks that are replaced at the connections themselves
+   * are not the client's.
    */
   get stream(): MediaStream;
   set stream(stream: MediaStream | null);
@@ -144,9 +146,14 @@ export class SignalingClient extends EventTarget {
    */
   close(): void;
 
-  /** Mutes or unmutes the microphone, and tells the members. */
+  /**
+   * Mutes or unmutes the microphone, and tells the members. Holds until it is called again, also for
+   * microphones that are opened or assigned later, and after `close`; may be called at any time. The
+   * sound of a shared screen is not muted. A track that the page itself has turned off when it
+   * assigns it stays off.
+   */
   changeAudioTrackEnabled(enabled: boolean): void;
-  /** Turns the picture off or on, and tells the members. */
+  /** Turns the camera's picture off or on, and tells the members. Holds as muting does. */
   changeVideoTrackEnabled(enabled: boolean): void;
 
   /**
@@ -158,7 +165,7 @@ export class SignalingClient extends EventTarget {
   shareScreen(stream?: MediaStream): Promise<MediaStream>;
   stopScreen(): void;
 
-  /** Tells the members, and those to come, what this one is called. */
+  /** Tells the members, and those to come, what this one is called; also after `close`. */
   setName(name: string): void;
 
   /**

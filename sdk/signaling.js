@@ -75,6 +75,10 @@ export class SignalingClient extends EventTarget {
   #openingMedia = null;
   #screen = null;
   #name = "";
+  /** What was asked last, for whatever tracks there are and will be; null if nothing. */
+  #enabled = { audio: null, video: null };
+  /** Tracks to turn on again when that is asked; others may be off because the page wants it. */
+  #silenced = new WeakSet();
 
   /** @type {Map<string, Peer>} By the id that the page knows, in order of appearance. */
   #peers = new Map();
@@ -185,7 +189,10 @@ export class SignalingClient extends EventTarget {
   }
 
   #useStream(stream, own) {
-    if (stream === this.#stream) return;
+    if (stream === this.#stream) {
+      this.#tracksChanged();
+      return;
+    }
     if (this.#ownsStream) stop(this.#stream);
     this.#stream = stream;
     this.#ownsStream = own;
@@ -201,13 +208,34 @@ export class SignalingClient extends EventTarget {
   }
 
   changeAudioTrackEnabled(enabled) {
-    for (const track of this.#stream?.getAudioTracks() ?? []) track.enabled = enabled;
-    this.#tellInfo();
+    this.#enable("audio", enabled);
   }
 
   changeVideoTrackEnabled(enabled) {
-    for (const track of this.#stream?.getVideoTracks() ?? []) track.enabled = enabled;
+    this.#enable("video", enabled);
+  }
+
+  #enable(kind, enabled) {
+    this.#enabled[kind] = Boolean(enabled);
+    for (const track of this.#stream?.getTracks() ?? []) {
+      // Asked now, it is for those that the page has turned off, too.
+      if (enabled && track.kind === kind) this.#silenced.add(track);
+    }
+    this.#obey();
     this.#tellInfo();
+  }
+
+  /** Turns tracks off, or on again, as was asked: before they are sent to anybody. */
+  #obey() {
+    for (const track of this.#stream?.getTracks() ?? []) {
+      const enabled = this.#enabled[track.kind];
+      if (enabled === false) {
+        if (track.enabled) this.#silenced.add(track);
+        track.enabled = false;
+      } else if (enabled && this.#silenced.delete(track)) {
+        track.enabled = true;
+      }
+    }
   }
 
   async shareScreen(stream = undefined) {
@@ -237,12 +265,15 @@ export class SignalingClient extends EventTarget {
 
   /** What every member is sent: tracks with the stream that each belongs to. */
   #tracks() {
+    // A page may have put another track into its stream.
+    this.#obey();
     return [this.#stream, this.#screen].flatMap((stream) =>
       (stream?.getTracks() ?? []).map((track) => [track, stream]),
     );
   }
 
   #tracksChanged() {
+    this.#obey();
     for (const peer of this.#peers.values()) peer.sendTracks();
     this.#tellInfo();
   }
@@ -693,6 +724,8 @@ class Peer {
   #channel = null;
   #understands = false;
   #asked = 0;
+  /** @type {WeakMap<RTCRtpSender, MediaStreamTrack | null>} What is being put in the track's place. */
+  #coming = new WeakMap();
   #answered = new EventTarget();
   #steps = Promise.resolve();
   #closed = false;
@@ -818,9 +851,12 @@ class Peer {
     if (!pc) return;
     const tracks = new Map(this.#client.tracks());
     for (const sender of pc.getSenders()) {
-      if (sender.track && !tracks.has(sender.track)) pc.removeTrack(sender);
+      const track = this.#trackOf(sender);
+      if (!track || tracks.has(track)) continue;
+      pc.removeTrack(sender);
+      if (this.#coming.has(sender)) this.#put(null, sender);
     }
-    const sent = new Set(pc.getSenders().map((sender) => sender.track));
+    const sent = new Set(pc.getSenders().map((sender) => this.#trackOf(sender)));
     for (const [track, stream] of tracks) {
       if (!sent.has(track)) this.#sendTrack(track, stream);
     }
@@ -830,7 +866,7 @@ class Peer {
   #sendTrack(track, stream) {
     const idle = this.pc.getTransceivers().find(
       ({ sender, receiver, direction, currentDirection }) =>
-        sender.track === null &&
+        this.#trackOf(sender) === null &&
         receiver.track.kind === track.kind &&
         currentDirection !== null &&
         (direction === "recvonly" || direction === "inactive"),
@@ -839,9 +875,23 @@ class Peer {
       this.pc.addTrack(track, stream);
       return;
     }
-    idle.sender.replaceTrack(track).catch((error) => this.#client.fail(error));
+    this.#put(track, idle.sender);
     idle.sender.setStreams(stream);
     idle.direction = idle.direction === "recvonly" ? "sendrecv" : "sendonly";
+  }
+
+  /** A browser that is negotiating puts it there only afterwards. */
+  #put(track, sender) {
+    const { pc } = this;
+    this.#coming.set(sender, track);
+    sender
+      .replaceTrack(track)
+      .catch((error) => this.pc === pc && this.#client.fail(error))
+      .finally(() => this.#coming.get(sender) === track && this.#coming.delete(sender));
+  }
+
+  #trackOf(sender) {
+    return this.#coming.has(sender) ? this.#coming.get(sender) : sender.track;
   }
 
   #onTrack(track, stream = new MediaStream([track])) {

@@ -722,6 +722,193 @@ def test_a_stream_of_the_page(join: Join) -> None:
     assert first.evaluate("own.active")
 
 
+# What a page does with the tracks that it sends; all that are on when they begin to be sent.
+WATCH_SENDING = """() => {
+  window.sentWhileOn = [];
+  const watch = (prototype, name) => {
+    const original = prototype[name];
+    prototype[name] = function (track, ...rest) {
+      if (track?.enabled) sentWhileOn.push(track.kind);
+      return original.call(this, track, ...rest);
+    };
+  };
+  watch(RTCPeerConnection.prototype, "addTrack");
+  watch(RTCRtpSender.prototype, "replaceTrack");
+}"""
+OPEN = "navigator.mediaDevices.getUserMedia({ audio: true, video: true })"
+# Each exchanges, or makes new, what is sent.
+EXCHANGES = {
+    "a stream of the page": f"async () => {{ client.stream = await {OPEN}; }}",
+    "devices opened anew": "() => { client.stream = null; return client.openMedia(); }",
+    "none, then devices": """async () => {
+      client.stream = new MediaStream();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      client.stream = null;
+      await client.openMedia();
+    }""",
+    "tracks in the same stream": f"""async () => {{
+      const other = await {OPEN};
+      for (const track of client.stream.getTracks()) client.stream.removeTrack(track);
+      for (const track of other.getTracks()) client.stream.addTrack(track);
+      client.stream = client.stream;
+    }}""",
+    "tracks in the same stream, and a screen": f"""async () => {{
+      const other = await {OPEN};
+      for (const track of client.stream.getTracks()) client.stream.removeTrack(track);
+      for (const track of other.getTracks()) client.stream.addTrack(track);
+      await client.shareScreen(new MediaStream());
+      client.stopScreen();
+    }}""",
+    "another room": "() => client.joinRoom('elsewhere').then(() => client.joinRoom('kept'))",
+    "the end and a new beginning": "() => { client.close(); return client.joinRoom('kept'); }",
+    "a new connection": "() => client.createNewPeer([...client.members.keys()][0])"
+    ".then(() => client.createOffer([...client.members.keys()][0]))"
+    ".then(() => client.sendOffer([...client.members.keys()][0]))",
+}
+TOLD = "([audio, video]) => [...client.members.values()].some(({ state, info }) =>" + (
+    " state === 'connected' && info?.audio === audio && info.video === video && info.name === 'Ann')"
+)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES.values(), ids=EXCHANGES)
+def test_what_was_asked_is_kept(join: Join, open_tab: OpenTab, demo: str, exchange: str) -> None:
+    """Muted before there is a microphone: none is ever sent that is on, whatever is exchanged.
+
+    The members are told so, too; and that it is on again when that is asked.
+    """
+    other, page = join("kept"), sdk_page(open_tab, demo)
+    page.evaluate(WATCH_SENDING)
+    page.evaluate(
+        "client.changeAudioTrackEnabled(false), client.changeVideoTrackEnabled(false),"
+        " client.setName('Ann')"
+    )
+    page.evaluate("client.joinRoom('kept')")
+    other.wait_for_function(TOLD, arg=[False, False])
+    page.evaluate(exchange)
+    connected(page, 1)
+    other.wait_for_function(TOLD, arg=[False, False])
+    assert page.evaluate("client.stream.getTracks().map(({ enabled }) => enabled)") == [False] * 2
+    assert page.evaluate("sentWhileOn") == []
+    page.evaluate("client.changeVideoTrackEnabled(true)")
+    other.wait_for_function(TOLD, arg=[False, True])
+    page.evaluate("client.changeAudioTrackEnabled(true)")
+    other.wait_for_function(TOLD, arg=[True, True])
+
+
+def test_what_is_asked_while_the_server_is_lost(
+    join: Join, proxy: Proxy, complaints: list[str]
+) -> None:
+    """Is done and told at once to those who are connected, and holds when the room forms again."""
+    complaints.append(NO_SERVER)
+    page, other = join("lost", url=f"http://localhost:{proxy.port}/"), join("lost")
+    connected(page, 1)
+    page.wait_for_function("client.send(null) === 1")
+    page.evaluate(WATCH_SENDING)
+    proxy.cut()
+    page.wait_for_function("client.state === 'reconnecting'")
+    page.evaluate("client.changeAudioTrackEnabled(false), client.setName('Ann')")
+    page.evaluate(f"{OPEN}.then((stream) => {{ client.stream = stream; }})")
+    other.wait_for_function(TOLD, arg=[False, True])
+    page.wait_for_function("client.state === 'joined'")
+    late = join("lost")
+    late.wait_for_function(TOLD, arg=[False, True])
+    assert "audio" not in page.evaluate("sentWhileOn")
+
+
+def test_nothing_is_sent_of_who_is_muted(join: Join) -> None:
+    """Another microphone, which is on when it is assigned, is silent to the encoder from its start."""
+    page = join("silent")
+    page.evaluate("client.changeAudioTrackEnabled(false)")
+    other = join("silent")
+    connected(page, 1)
+    # Of all that was sent by the microphone's sender.
+    sent = """async () => {
+      const pc = client.peerConnection([...client.members.keys()][0]);
+      const [track] = client.stream.getAudioTracks();
+      const source = [...(await pc.getStats()).values()].find(({ type, trackIdentifier }) =>
+        type === "media-source" && trackIdentifier === track.id);
+      return source ? [source.totalSamplesDuration, source.totalAudioEnergy] : [0, 0];
+    }"""
+    page.wait_for_function(f"async () => (await ({sent})())[0] > 0")
+    page.evaluate(f"{OPEN}.then((stream) => {{ client.stream = stream; }})")
+    page.evaluate("client.shareScreen(picture())")
+    other.wait_for_function("[...client.members.values()][0].streams.length === 2")
+    # The fake microphone beeps every second.
+    before = page.evaluate(sent)[0]
+    page.wait_for_function(f"async (t) => (await ({sent})())[0] > t + 2", arg=before)
+    assert page.evaluate(sent)[1] == 0
+    page.evaluate("client.changeAudioTrackEnabled(true)")
+    page.wait_for_function(f"async () => (await ({sent})())[1] > 0")
+
+
+def test_only_the_last_of_many_streams_is_sent(join: Join) -> None:
+    """Whatever is exchanged in one moment, while negotiating too: what went away is not sent."""
+    page, other = join("many"), join("many")
+    connected(page, 1)
+    page.evaluate("window.camera = client.stream; client.stream = null")
+    for last in ("camera", "picture()", "new MediaStream()"):
+        page.evaluate(
+            f"""async () => {{
+              const streams = [picture(), camera.clone(), picture(), new MediaStream(), camera.clone()];
+              for (const stream of streams) {{
+                client.stream = stream;
+                client.shareScreen(picture());
+                client.stopScreen();
+                await null;
+              }}
+              client.stream = {last};
+            }}"""
+        )
+        page.wait_for_function(
+            """() => {
+              const pc = client.peerConnection([...client.members.keys()][0]);
+              const wanted = client.stream.getTracks();
+              const sent = pc.getTransceivers()
+                .filter(({ currentDirection }) => /send/.test(currentDirection))
+                .map(({ sender }) => sender.track);
+              return pc.signalingState === "stable" && sent.length === wanted.length
+                && wanted.every((track) => sent.includes(track))
+                && pc.getSenders().every(({ track }) => !track || wanted.includes(track));
+            }"""
+        )
+    assert not events(page, "error")
+    assert not events(other, "error", "leave")
+
+
+def test_tracks_that_the_page_turns_off_itself(join: Join) -> None:
+    """Stay off when they are assigned, though the SDK was asked for sound before; until it is anew."""
+    page = join("own")
+    assert page.evaluate(
+        f"""async () => {{
+          const isOn = () => client.stream.getAudioTracks()[0].enabled;
+          const results = [];
+          client.changeAudioTrackEnabled(true);
+          const own = await {OPEN};
+          own.getAudioTracks()[0].enabled = false;
+          client.stream = own;
+          results.push(isOn());
+          client.changeAudioTrackEnabled(false);
+          client.stream = await {OPEN};
+          client.changeAudioTrackEnabled(true);
+          client.stream = own;
+          results.push(isOn());
+          client.changeAudioTrackEnabled(true);
+          results.push(isOn());
+          return results;
+        }}"""
+    ) == [False, False, True]
+
+
+def test_a_screen_is_heard_while_the_microphone_is_muted(join: Join) -> None:
+    """Muting is for the microphone alone."""
+    page = join("loud")
+    page.evaluate("client.changeAudioTrackEnabled(false)")
+    assert page.evaluate(
+        f"{OPEN}.then((stream) => client.shareScreen(stream))"
+        ".then((stream) => stream.getAudioTracks()[0].enabled)"
+    )
+
+
 # The end
 
 
