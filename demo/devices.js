@@ -1,24 +1,26 @@
 /** Microphone and camera: what there is, what is on, and the buttons that say so. */
 
 import { mediaProblem } from "./problems.js";
+import { rememberOff, rememberedOff } from "./settings.js";
 import { say } from "./status.js";
 
 const WORDS = { audio: "microphone", video: "camera" };
 
 /**
- * Has a `change` event. Whether somebody wants to be heard and seen outlives the streams: it holds
- * from the lobby to the call and back.
+ * Has a `change` event. Whether somebody wants to be heard and seen outlives the client: it holds
+ * from the lobby to the call and back, and over a reload.
  */
 export class Devices extends EventTarget {
   #client = null;
   /** The client that waits for the browser, and that for the user. */
   #asking = null;
-  #wanted = { audio: true, video: true };
+  #off = new Set(rememberedOff());
 
-  /** To be called for each client. */
+  /** To be called for each client, before it opens anything. */
   use(client) {
     this.#client = client;
-    this.#applyAll();
+    this.#apply("audio");
+    this.#apply("video");
   }
 
   /** Whether the browser has not decided yet. */
@@ -51,7 +53,7 @@ export class Devices extends EventTarget {
     } finally {
       client.removeEventListener("error", collect);
       if (this.#asking === client) this.#asking = null;
-      this.#applyAll();
+      this.#changed();
     }
   }
 
@@ -68,7 +70,9 @@ export class Devices extends EventTarget {
   }
 
   toggle(kind) {
-    this.#wanted[kind] = this.state(kind) === "off";
+    if (this.state(kind) === "off") this.#off.delete(kind);
+    else this.#off.add(kind);
+    rememberOff([...this.#off]);
     this.#apply(kind);
   }
 
@@ -78,13 +82,8 @@ export class Devices extends EventTarget {
     this.#changed();
   }
 
-  #applyAll() {
-    this.#apply("audio");
-    this.#apply("video");
-  }
-
   #apply(kind) {
-    const wanted = this.#wanted[kind];
+    const wanted = !this.#off.has(kind);
     if (kind === "audio") this.#client.changeAudioTrackEnabled(wanted);
     else this.#client.changeVideoTrackEnabled(wanted);
     this.#changed();

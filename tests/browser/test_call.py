@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
-from tests.browser.test_sdk import NO_SERVER
+from tests.browser.test_sdk import NO_SERVER, WATCH_SENDING
 from tests.server_process import ServerProcess, server_process
 
 Call = Callable[..., Page]
@@ -135,6 +135,42 @@ def test_mute_and_camera_off_are_seen(call: Call) -> None:
     second.keyboard.press("Alt+v")
     expect(tile).to_have_attribute("data-audio", "on")
     expect(tile).to_have_attribute("data-video", "on")
+
+
+def test_a_reload_keeps_who_one_is_and_what_is_off(call: Call) -> None:
+    """Muted, without picture, with the name: so is the lobby after it, and whatever is sent.
+
+    Each tab keeps its own, and a new one begins with the name that was given last.
+    """
+    page = call("reload", "Ann")
+    page.keyboard.press("Alt+m")
+    page.keyboard.press("Alt+v")
+    expect(page.locator("#microphone")).to_have_attribute("data-state", "off")
+    second = page.context.new_page()
+    second.goto(page.url)
+    expect(second.locator("#name")).to_have_value("Ann")
+    enter(second, "reload", "Bob")
+    expect(second.locator("#microphone")).to_have_attribute("data-state", "on")
+
+    page.add_init_script(f"({WATCH_SENDING})()")
+    page.reload()
+    expect(page.locator("#name")).to_have_value("Ann")
+    for button in ("#preview-microphone", "#preview-camera"):
+        expect(page.locator(button)).to_have_attribute("data-state", "off")
+    page.locator("#join").click()
+    members(page, 1)
+    expect(page.locator("#microphone")).to_have_attribute("data-state", "off")
+    tile = second.locator(tile_of(second, page))
+    for kind in ("audio", "video"):
+        expect(tile).to_have_attribute(f"data-{kind}", "off")
+    expect(tile).to_contain_text("Ann")
+    assert page.evaluate("sentWhileOn") == []
+
+    page.keyboard.press("Alt+v")
+    expect(tile).to_have_attribute("data-video", "on")
+    page.reload()
+    expect(page.locator("#preview-camera")).to_have_attribute("data-state", "on")
+    expect(page.locator("#preview-microphone")).to_have_attribute("data-state", "off")
 
 
 def test_a_screen_is_shared(call: Call) -> None:
