@@ -7,7 +7,7 @@ import { byId } from "./dom.js";
 import { Grid } from "./grid.js";
 import { invitation } from "./invitation.js";
 import { Members } from "./members.js";
-import { joinProblem, problem, serverProblem } from "./problems.js";
+import { problem, roomProblem, serverProblem } from "./problems.js";
 import { linkTo, roomInAddress, setRoomInAddress } from "./rooms.js";
 import { Screen } from "./screen.js";
 import { shownName } from "./settings.js";
@@ -16,9 +16,6 @@ import { shortcuts } from "./shortcuts.js";
 import { Sound } from "./sound.js";
 import { hush, say } from "./status.js";
 import { Tile } from "./tile.js";
-
-/** So long an answer of the server may be the one to joining, in milliseconds. */
-const JOINING = 10_000;
 
 /**
  * Shows the call until the user leaves it or goes to another room.
@@ -47,7 +44,6 @@ class Call {
   #chat;
   #invitation;
   #wasReconnecting = false;
-  #joined = performance.now();
 
   constructor(client, devices, room, left) {
     this.#client = client;
@@ -149,9 +145,6 @@ class Call {
     const reconnecting = state === "reconnecting";
     this.#banner.set("server", reconnecting ? problem("reconnecting") : null);
     if (this.#wasReconnecting && state === "joined") say("The server is there again");
-    // It is joined anew then.
-    if (reconnecting) this.#banner.set("room", null);
-    if (state === "joined") this.#joined = performance.now();
     this.#wasReconnecting = reconnecting;
   }
 
@@ -166,11 +159,9 @@ class Call {
   }
 
   #showServerError(message) {
-    // Whoever has met somebody is in the room, and has asked the server for more than that.
-    const joining = !this.#members.count && performance.now() - this.#joined < JOINING;
-    const refusal = joinProblem(message, joining);
-    const text = refusal ? null : serverProblem(message);
-    if (refusal) this.#banner.set("room", refusal);
+    const lasting = roomProblem(message, this.#client.state === "reconnecting");
+    const text = lasting ? null : serverProblem(message);
+    if (lasting) this.#banner.set("server", lasting);
     if (text) say(text);
   }
 

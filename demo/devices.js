@@ -1,6 +1,7 @@
 /** Microphone and camera: what there is, what is on, and the buttons that say so. */
 
 import { mediaProblem } from "./problems.js";
+import { rememberOff, rememberedOff } from "./settings.js";
 import { say } from "./status.js";
 
 /** For devices that are opening before one joins without them, in milliseconds. */
@@ -9,8 +10,8 @@ const PATIENCE = 1000;
 const WORDS = { audio: "microphone", video: "camera" };
 
 /**
- * Has a `change` event. Whether somebody wants to be heard and seen outlives the streams: it holds
- * from the lobby to the call and back.
+ * Has a `change` event. Whether somebody wants to be heard and seen outlives the client: it holds
+ * from the lobby to the call and back, and over a reload.
  */
 export class Devices extends EventTarget {
   #client = null;
@@ -18,12 +19,13 @@ export class Devices extends EventTarget {
   #asking = null;
   /** What `open` has returned last. */
   opening = Promise.resolve(null);
-  #wanted = { audio: true, video: true };
+  #off = new Set(rememberedOff());
 
-  /** To be called for each client. */
+  /** To be called for each client, before it opens anything. */
   use(client) {
     this.#client = client;
-    this.#applyAll();
+    this.#apply("audio");
+    this.#apply("video");
   }
 
   /** Whether the browser has not decided yet. */
@@ -61,7 +63,7 @@ export class Devices extends EventTarget {
     } finally {
       client.removeEventListener("error", collect);
       if (this.#asking === client) this.#asking = null;
-      this.#applyAll();
+      this.#changed();
     }
   }
 
@@ -94,7 +96,9 @@ export class Devices extends EventTarget {
   }
 
   toggle(kind) {
-    this.#wanted[kind] = this.state(kind) === "off";
+    if (this.state(kind) === "off") this.#off.delete(kind);
+    else this.#off.add(kind);
+    rememberOff([...this.#off]);
     this.#apply(kind);
   }
 
@@ -104,13 +108,8 @@ export class Devices extends EventTarget {
     this.#changed();
   }
 
-  #applyAll() {
-    this.#apply("audio");
-    this.#apply("video");
-  }
-
   #apply(kind) {
-    const wanted = this.#wanted[kind];
+    const wanted = !this.#off.has(kind);
     if (kind === "audio") this.#client.changeAudioTrackEnabled(wanted);
     else this.#client.changeVideoTrackEnabled(wanted);
     this.#changed();

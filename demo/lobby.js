@@ -2,7 +2,7 @@
 
 import { deviceButton } from "./devices.js";
 import { byId, rescueFocus } from "./dom.js";
-import { JOIN_WITHOUT, problem } from "./problems.js";
+import { JOIN_WITHOUT, joinProblem, problem } from "./problems.js";
 import { MAX_ROOM_NAME, proposedRoom, roomInAddress } from "./rooms.js";
 import { MAX_NAME, rememberName, rememberedName } from "./settings.js";
 
@@ -148,8 +148,7 @@ class Lobby {
       await this.#devices.join(room);
     } catch (error) {
       this.#showJoining(false);
-      // Otherwise the client was closed, as the page goes.
-      if (error.name !== "AbortError") this.#joinProblem = problem("unreachable");
+      this.#joinProblem = joinProblem(error);
       this.#showProblem();
       return;
     }

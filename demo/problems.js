@@ -51,6 +51,10 @@ const OTHERS = {
     text: "The server does not answer. Reconnecting…",
     remedy: "Those you are connected to stay; nobody new can come in meanwhile.",
   }),
+  notBack: () => ({
+    text: "The server does not let you into this room again. Still trying…",
+    remedy: "Those you are connected to stay; nobody new can come in meanwhile.",
+  }),
   unconnected: ({ names }) => ({
     text: `No direct connection to ${list(names)} was possible.`,
     remedy: "If this persists, one of you is behind a network which needs a TURN server: see the " +
@@ -58,11 +62,15 @@ const OTHERS = {
   }),
   refused: () => ({
     text: "The server has not accepted this room: perhaps its name is too long.",
-    remedy: "Nobody can see or hear you here. Leave, and choose a shorter name.",
+    remedy: "Choose a shorter name.",
   }),
   notJoined: () => ({
     text: "The server could not let you into this room.",
     remedy: "Nobody can see or hear you here. Leave, and try again.",
+  }),
+  configuration: ({ message }) => ({
+    text: `This browser cannot make calls with the server’s settings: ${message}`,
+    remedy: "Tell whoever runs the server: it is about its SIGNALING_ICE_SERVERS setting.",
   }),
   // Without the browser's words: they may quote whatever the other side has sent.
   negotiation: ({ name }) => ({
@@ -71,6 +79,8 @@ const OTHERS = {
   }),
   screen: ({ message }) => ({ text: `The screen cannot be shared: ${message}`, remedy: "" }),
 };
+
+const NOT_JOINED = "failed to join room";
 
 /** The server's own errors. Null: a member left before it got what was sent to it, as happens. */
 const SERVER = {
@@ -109,14 +119,29 @@ export function mediaProblem(stream, errors) {
 }
 
 /**
- * What a server's error says of the room that was joined.
+ * What kept one from joining.
  *
- * @param {boolean} joining Whether joining was all that the server was asked lately.
- * @returns {Problem | null} Null if nothing.
+ * @param {Error} error What `joinRoom` was rejected with.
+ * @returns {Problem | null} Null if the page has closed the client itself.
  */
-export function joinProblem(message, joining) {
-  if (message === "failed to join room") return OTHERS.notJoined();
-  return message === "invalid payload" && joining ? OTHERS.refused() : null;
+export function joinProblem({ name, message }) {
+  if (name === "AbortError") return null;
+  if (message === NOT_JOINED) return { ...OTHERS.notJoined(), remedy: "Join again in a moment." };
+  if (message === "invalid payload") return OTHERS.refused();
+  // The SDK's own are plain errors; those of the browser have names.
+  return name === "Error" ? OTHERS.unreachable() : OTHERS.configuration({ message });
+}
+
+/**
+ * What keeps one out of the room during the call.
+ *
+ * @param {string} message The server's error.
+ * @param {boolean} reconnecting Otherwise it comes from a server that took long to answer.
+ * @returns {Problem | null} Null if nothing does.
+ */
+export function roomProblem(message, reconnecting) {
+  if (reconnecting) return OTHERS.notBack();
+  return message === NOT_JOINED ? OTHERS.notJoined() : null;
 }
 
 /** @returns {string | null} Null if it need not trouble anybody. */

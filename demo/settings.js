@@ -1,6 +1,11 @@
-/** What the page remembers until the next visit. */
+/**
+ * What the page remembers. Each tab keeps its own over a reload: on one computer two may be in a call
+ * under two names, and one of them muted. The name is also proposed to tabs to come; whether somebody
+ * is muted is not, for that would be a surprise days later.
+ */
 
 const NAME = "pysignaling.name";
+const OFF = "pysignaling.off";
 
 /** In characters; longer ones that members send are cut. */
 export const MAX_NAME = 60;
@@ -14,17 +19,38 @@ export function shownName(name) {
 }
 
 export function rememberedName() {
-  try {
-    return localStorage.getItem(NAME) ?? "";
-  } catch {
-    return ""; // Browsers may be told to let pages remember nothing.
-  }
+  return recall("sessionStorage", NAME) ?? recall("localStorage", NAME) ?? "";
 }
 
 export function rememberName(name) {
+  remember("sessionStorage", NAME, name);
+  remember("localStorage", NAME, name);
+}
+
+/** @returns {string[]} Of "audio" and "video" what the user has turned off in this tab. */
+export function rememberedOff() {
+  return (recall("sessionStorage", OFF) ?? "").split(" ").filter(Boolean);
+}
+
+/** @param {string[]} kinds */
+export function rememberOff(kinds) {
+  remember("sessionStorage", OFF, kinds.join(" "));
+}
+
+// Browsers may be told to let pages remember nothing.
+
+function recall(storage, key) {
   try {
-    localStorage.setItem(NAME, name);
+    return globalThis[storage].getItem(key);
   } catch {
-    // As above; it is asked for again, then.
+    return null;
+  }
+}
+
+function remember(storage, key, value) {
+  try {
+    globalThis[storage].setItem(key, value);
+  } catch {
+    // It is asked for again, then.
   }
 }

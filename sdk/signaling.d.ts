@@ -5,8 +5,8 @@
 export type PeerState = "connecting" | "connected" | "disconnected" | "failed";
 
 /**
- * `joined` once the join is sent: the server has no answer to it but an error; `reconnecting` from the loss of the connection to the
- * server until the room is joined again.
+ * `joined` once the server has let the client in; `reconnecting` from the loss of the connection to
+ * the server until the room is joined again; `new` also after a `joinRoom` that was rejected.
  */
 export type ClientState = "new" | "connecting" | "joined" | "reconnecting" | "closed";
 
@@ -65,7 +65,8 @@ export interface SignalingEventMap {
   /** The screen is not shared any longer, whoever ended that. */
   screenend: CustomEvent<Record<string, never>>;
   /**
-   * Something went wrong; the client goes on. `source` is `server` for its error messages, `media`
+   * Something went wrong; the client goes on. `source` is `server` for its error messages, but those
+   * that reject `joinRoom`, `media`
    * for a camera or microphone that could not be had, `peer` for a negotiation that failed and
    * `callback` for an exception of `onTrack` or `onLeave`.
    */
@@ -90,7 +91,9 @@ export class SignalingClient extends EventTarget {
   /**
    * Camera and microphone. Null until `openMedia` or `joinRoom`, whatever its type says (singo's); an empty stream where there are
    * none. A stream that is assigned is used instead, from then on to all members, and not stopped
-   * by `close`; null makes the next `openMedia` open them again.
+   * by `close`; null makes the next `openMedia` open them again. The way to change a device, too:
+   * what is muted or off stays so, whereas tracks that are replaced at the connections themselves
+   * are not the client's.
    */
   get stream(): MediaStream;
   set stream(stream: MediaStream | null);
@@ -120,13 +123,20 @@ export class SignalingClient extends EventTarget {
 
   /**
    * Opens camera and microphone if they are not yet, connects if need be and joins; leaves the room
-   * that it was in. Resolves once the join is sent, before any event of the room; at once while
-   * reconnecting, for that joins. Does nothing when it is in this room.
+   * that it was in. Resolves once the server has let it in, before any event of the room; after 5 s
+   * with a server that never tells; at once while reconnecting, for that joins. Does nothing when it
+   * is in this room.
+   *
+   * Rejects with what `RTCPeerConnection` throws for the configuration, or with a NotSupportedError
+   * in a browser without it, before anything else is done. Rejects with an Error when the server
+   * cannot be reached, or refuses the room: the error's message is the server's then, such as
+   * `invalid payload` for a name that is too long, or `failed to join room`. After these the client
+   * is in no room, also not in the one before; camera and microphone stay open for another try.
+   * Rejects with an AbortError when `close` or `joinRoom` for another room is called meanwhile.
    *
    * From then on, a lost connection is opened again, after 0.5 s to 30 s with exponential backoff and
-   * jitter, until `close`. Rejects with an Error when the server cannot be reached the first time
-   * (camera and microphone stay open then), and with an AbortError when `close` or `joinRoom` for
-   * another room is called meanwhile. What the server has against the join comes as `error` event.
+   * jitter, until `close`. If the server then refuses the room, that is an `error` event, and the
+   * client goes on trying.
    */
   joinRoom(roomId: string): Promise<void>;
 
@@ -136,9 +146,14 @@ export class SignalingClient extends EventTarget {
    */
   close(): void;
 
-  /** Mutes or unmutes the microphone, and tells the members. */
+  /**
+   * Mutes or unmutes the microphone, and tells the members. Holds until it is called again, also for
+   * microphones that are opened or assigned later, and after `close`; may be called at any time. The
+   * sound of a shared screen is not muted. A track that the page itself has turned off when it
+   * assigns it stays off.
+   */
   changeAudioTrackEnabled(enabled: boolean): void;
-  /** Turns the picture off or on, and tells the members. */
+  /** Turns the camera's picture off or on, and tells the members. Holds as muting does. */
   changeVideoTrackEnabled(enabled: boolean): void;
 
   /**
@@ -150,7 +165,7 @@ export class SignalingClient extends EventTarget {
   shareScreen(stream?: MediaStream): Promise<MediaStream>;
   stopScreen(): void;
 
-  /** Tells the members, and those to come, what this one is called. */
+  /** Tells the members, and those to come, what this one is called; also after `close`. */
   setName(name: string): void;
 
   /**

@@ -26,6 +26,8 @@ const ANNOUNCEMENT = 1000;
 const PROOF = 2000;
 /** For the connection to the server to be there. */
 const CONNECTING = 10_000;
+/** For the server to answer what follows a join. Whatever does not answer is taken to have joined. */
+const VERDICT = 5000;
 /** For a member to be connected: where there is no way at all, browsers never say so. */
 const PAIRING = 20_000;
 /** Between two attempts to reconnect: the first, doubled each time, and the most. */
@@ -55,6 +57,13 @@ export class SignalingClient extends EventTarget {
   #ws = null;
   /** The attempt to connect that is going on. */
   #opening = null;
+  /** What joins, as long as it does. */
+  #joining = null;
+  /** @type {{ marker: string, resolve: () => void, reject: (error: Error) => void } | null} */
+  #verdict = null;
+  #markers = 0;
+  /** Messages of the room that wait for the page to know that it is joined. */
+  #held = null;
   #attempts = 0;
   #retry = null;
   #patience = SILENCE;
@@ -66,6 +75,10 @@ export class SignalingClient extends EventTarget {
   #openingMedia = null;
   #screen = null;
   #name = "";
+  /** What was asked last, for whatever tracks there are and will be; null if nothing. */
+  #enabled = { audio: null, video: null };
+  /** Tracks to turn on again when that is asked; others may be off because the page wants it. */
+  #silenced = new WeakSet();
 
   /** @type {Map<string, Peer>} By the id that the page knows, in order of appearance. */
   #peers = new Map();
@@ -176,7 +189,10 @@ export class SignalingClient extends EventTarget {
   }
 
   #useStream(stream, own) {
-    if (stream === this.#stream) return;
+    if (stream === this.#stream) {
+      this.#tracksChanged();
+      return;
+    }
     if (this.#ownsStream) stop(this.#stream);
     this.#stream = stream;
     this.#ownsStream = own;
@@ -192,13 +208,34 @@ export class SignalingClient extends EventTarget {
   }
 
   changeAudioTrackEnabled(enabled) {
-    for (const track of this.#stream?.getAudioTracks() ?? []) track.enabled = enabled;
-    this.#tellInfo();
+    this.#enable("audio", enabled);
   }
 
   changeVideoTrackEnabled(enabled) {
-    for (const track of this.#stream?.getVideoTracks() ?? []) track.enabled = enabled;
+    this.#enable("video", enabled);
+  }
+
+  #enable(kind, enabled) {
+    this.#enabled[kind] = Boolean(enabled);
+    for (const track of this.#stream?.getTracks() ?? []) {
+      // Asked now, it is for those that the page has turned off, too.
+      if (enabled && track.kind === kind) this.#silenced.add(track);
+    }
+    this.#obey();
     this.#tellInfo();
+  }
+
+  /** Turns tracks off, or on again, as was asked: before they are sent to anybody. */
+  #obey() {
+    for (const track of this.#stream?.getTracks() ?? []) {
+      const enabled = this.#enabled[track.kind];
+      if (enabled === false) {
+        if (track.enabled) this.#silenced.add(track);
+        track.enabled = false;
+      } else if (enabled && this.#silenced.delete(track)) {
+        track.enabled = true;
+      }
+    }
   }
 
   async shareScreen(stream = undefined) {
@@ -228,12 +265,15 @@ export class SignalingClient extends EventTarget {
 
   /** What every member is sent: tracks with the stream that each belongs to. */
   #tracks() {
+    // A page may have put another track into its stream.
+    this.#obey();
     return [this.#stream, this.#screen].flatMap((stream) =>
       (stream?.getTracks() ?? []).map((track) => [track, stream]),
     );
   }
 
   #tracksChanged() {
+    this.#obey();
     for (const peer of this.#peers.values()) peer.sendTracks();
     this.#tellInfo();
   }
@@ -271,6 +311,8 @@ export class SignalingClient extends EventTarget {
 
   async joinRoom(roomId) {
     if (typeof roomId !== "string") throw new TypeError("A room's id is a string");
+    // Before anybody is asked for a camera, or told that there is somebody to connect to.
+    tryConfiguration(this.#configuration);
     const life = this.#life;
     const moving = this.#room !== null && this.#room !== roomId;
     this.#room = roomId;
@@ -282,24 +324,70 @@ export class SignalingClient extends EventTarget {
         // An attempt of a call before this one serves as well.
         await (this.#opening ??= this.#open());
       }
+      if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
+      // While reconnecting, the room is joined when the server is there again.
+      const elsewhere = this.#state === "joined" && (moving || this.#joining);
+      if (this.#state === "connecting" || elsewhere) await this.#join();
     } catch (error) {
-      if (life === this.#life && this.#state === "connecting") {
-        this.#room = null;
-        this.#opening = null;
-        this.#dropSocket();
-        this.#setState("new");
-      }
+      if (life === this.#life && this.#room === roomId) this.#giveUp();
       throw error;
     }
     if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
     this.#opening = null;
-    // While reconnecting, the room is joined when the server is there again.
-    if (this.#state === "connecting" || (moving && this.#state === "joined")) this.#join();
   }
 
+  /** After a join that failed: in no room, with camera and microphone open for another try. */
+  #giveUp() {
+    if (this.#state !== "connecting" && this.#state !== "joined") return;
+    this.#room = null;
+    this.#opening = null;
+    this.#dropSocket();
+    this.#removeAll();
+    this.#setState("new");
+  }
+
+  /** Joins the room, and the one that it was changed for meanwhile; one after the other. */
   #join() {
-    this.#send("join", { room_id: this.#room });
+    this.#joining ??= this.#joinWanted().finally(() => (this.#joining = null));
+    return this.#joining;
+  }
+
+  async #joinWanted() {
+    const ws = this.#ws;
+    let room;
+    do {
+      room = this.#room;
+      try {
+        await this.#askToJoin(room);
+      } catch (error) {
+        if (this.#ws !== ws || this.#room === room) throw error;
+      }
+    } while (this.#ws === ws && this.#room !== room);
+    if (this.#ws !== ws) throw closedMeanwhile();
     this.#setState("joined");
+  }
+
+  /**
+   * Resolves when the server has let us in, and rejects with what it has against that.
+   *
+   * It says so only if it refuses. So a message to ourselves goes right behind the join, which a
+   * member gets back. Nobody else ever sees it, and this SDK takes nothing from its own id.
+   */
+  #askToJoin(room) {
+    let timeout;
+    return new Promise((resolve, reject) => {
+      const marker = `joined ${++this.#markers}`;
+      this.#verdict = { marker, resolve, reject };
+      timeout = setTimeout(resolve, VERDICT);
+      const sent = this.#send("join", { room_id: room });
+      if (!sent) reject(new Error(`${this.#url} has closed the connection`));
+      // Whom the server has not told its id has nobody to send the marker to.
+      else if (this.#id === null) resolve();
+      else this.#send("answer", { client_id: this.#id, sdp: marker });
+    }).finally(() => {
+      clearTimeout(timeout);
+      this.#verdict = null;
+    });
   }
 
   close() {
@@ -349,9 +437,12 @@ export class SignalingClient extends EventTarget {
       ws.onclose = () => {
         clearTimeout(timeout);
         watch.stop();
-        if (this.#ws !== ws) reject(closedMeanwhile());
-        else if (!known) reject(new Error(`${this.#url} cannot be reached`));
-        else this.#reconnectLater(Date.now() - opened);
+        const what = known ? "has closed the connection" : "cannot be reached";
+        const error = this.#ws === ws ? new Error(`${this.#url} ${what}`) : closedMeanwhile();
+        reject(error);
+        // Whoever waits for that knows what to do.
+        if (this.#verdict) this.#verdict.reject(error);
+        else if (known && this.#ws === ws) this.#reconnectLater(Date.now() - opened);
       };
     });
   }
@@ -366,7 +457,7 @@ export class SignalingClient extends EventTarget {
 
   #dropSocket() {
     const ws = this.#ws;
-    this.#ws = null;
+    this.#ws = this.#held = null;
     if (ws) this.#lose(ws);
   }
 
@@ -399,11 +490,18 @@ export class SignalingClient extends EventTarget {
       }),
     );
     if (this.#ws !== ws || ws.readyState !== WebSocket.OPEN) return;
-    this.#join();
+    const joined = this.#join();
     for (const peer of this.#peers.values()) {
       // It had to reconnect too, and its old id is nobody's.
       if (peer.claim !== null) peer.id = null;
       peer.resume();
+    }
+    try {
+      await joined;
+    } catch {
+      if (this.#ws !== ws) return;
+      this.#dropSocket();
+      this.#reconnectLater();
     }
   };
 
@@ -414,10 +512,30 @@ export class SignalingClient extends EventTarget {
     return true;
   }
 
-  #receive({ type, payload }) {
+  #receive(message) {
+    const { type, payload } = message;
     const id = payload?.client_id;
     if (type === "error") this.#onError(String(payload?.error));
-    if (typeof id !== "string" || id === this.#id || this.#state !== "joined") return;
+    if (id === this.#id && payload?.sdp === this.#verdict?.marker) this.#verdict?.resolve();
+    if (typeof id !== "string" || id === this.#id) return;
+    if (this.#held) this.#held.push(message);
+    else if (this.#state === "joined") this.#onRoom(type, id, payload);
+    else if (this.#verdict) this.#hold(message);
+  }
+
+  /** Nobody hears of a member but in the room. The page is told of it as what comes after joining. */
+  #hold(message) {
+    this.#verdict.resolve();
+    const ws = this.#ws;
+    const held = (this.#held = [message]);
+    setTimeout(() => {
+      if (this.#held !== held) return;
+      this.#held = null;
+      for (const each of held) if (this.#ws === ws) this.#receive(each);
+    });
+  }
+
+  #onRoom(type, id, payload) {
     if (type === "new-client") this.#onNewClient(id);
     if (type === "leave-client") this.#onLeaveClient(id);
     if (type === "offer") (this.#find(id, payload.sdp) ?? this.#add(id)).onOffer(payload.sdp);
@@ -427,7 +545,11 @@ export class SignalingClient extends EventTarget {
 
   #onError(text) {
     // It has left meanwhile, or is not back yet: both are told otherwise.
-    if (!text.startsWith("failed to transfer")) this.#fail("server", new Error(text));
+    if (text.startsWith("failed to transfer")) return;
+    const error = new Error(text);
+    // While it reconnects, nobody waits for `joinRoom`.
+    if (!this.#verdict || this.#state === "reconnecting") this.#fail("server", error);
+    this.#verdict?.reject(error);
   }
 
   #onNewClient(id) {
@@ -602,6 +724,8 @@ class Peer {
   #channel = null;
   #understands = false;
   #asked = 0;
+  /** @type {WeakMap<RTCRtpSender, MediaStreamTrack | null>} What is being put in the track's place. */
+  #coming = new WeakMap();
   #answered = new EventTarget();
   #steps = Promise.resolve();
   #closed = false;
@@ -727,9 +851,12 @@ class Peer {
     if (!pc) return;
     const tracks = new Map(this.#client.tracks());
     for (const sender of pc.getSenders()) {
-      if (sender.track && !tracks.has(sender.track)) pc.removeTrack(sender);
+      const track = this.#trackOf(sender);
+      if (!track || tracks.has(track)) continue;
+      pc.removeTrack(sender);
+      if (this.#coming.has(sender)) this.#put(null, sender);
     }
-    const sent = new Set(pc.getSenders().map((sender) => sender.track));
+    const sent = new Set(pc.getSenders().map((sender) => this.#trackOf(sender)));
     for (const [track, stream] of tracks) {
       if (!sent.has(track)) this.#sendTrack(track, stream);
     }
@@ -739,7 +866,7 @@ class Peer {
   #sendTrack(track, stream) {
     const idle = this.pc.getTransceivers().find(
       ({ sender, receiver, direction, currentDirection }) =>
-        sender.track === null &&
+        this.#trackOf(sender) === null &&
         receiver.track.kind === track.kind &&
         currentDirection !== null &&
         (direction === "recvonly" || direction === "inactive"),
@@ -748,9 +875,23 @@ class Peer {
       this.pc.addTrack(track, stream);
       return;
     }
-    idle.sender.replaceTrack(track).catch((error) => this.#client.fail(error));
+    this.#put(track, idle.sender);
     idle.sender.setStreams(stream);
     idle.direction = idle.direction === "recvonly" ? "sendrecv" : "sendonly";
+  }
+
+  /** A browser that is negotiating puts it there only afterwards. */
+  #put(track, sender) {
+    const { pc } = this;
+    this.#coming.set(sender, track);
+    sender
+      .replaceTrack(track)
+      .catch((error) => this.pc === pc && this.#client.fail(error))
+      .finally(() => this.#coming.get(sender) === track && this.#coming.delete(sender));
+  }
+
+  #trackOf(sender) {
+    return this.#coming.has(sender) ? this.#coming.get(sender) : sender.track;
   }
 
   #onTrack(track, stream = new MediaStream([track])) {
@@ -784,7 +925,7 @@ class Peer {
   #step(step) {
     this.#steps = this.#steps.then(step).catch((error) => {
       // What a connection that was closed meanwhile could not finish is nobody's loss.
-      if (this.pc && this.pc.signalingState !== "closed") this.#client.fail(error);
+      if (!this.#closed && this.pc?.signalingState !== "closed") this.#client.fail(error);
     });
     return this.#steps;
   }
@@ -1111,6 +1252,14 @@ function show(video, stream) {
 
 function stop(stream) {
   for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+/** Throws what the browser has against every connection that would be made. */
+function tryConfiguration(configuration) {
+  if (!globalThis.RTCPeerConnection) {
+    throw new DOMException("This browser has no RTCPeerConnection", "NotSupportedError");
+  }
+  new RTCPeerConnection(configuration).close();
 }
 
 function closedMeanwhile() {

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
-from tests.browser.test_sdk import NO_SERVER
+from tests.browser.test_sdk import NO_SERVER, WATCH_SENDING
 from tests.server_process import ServerProcess, server_process
 
 Call = Callable[..., Page]
@@ -135,6 +135,42 @@ def test_mute_and_camera_off_are_seen(call: Call) -> None:
     second.keyboard.press("Alt+v")
     expect(tile).to_have_attribute("data-audio", "on")
     expect(tile).to_have_attribute("data-video", "on")
+
+
+def test_a_reload_keeps_who_one_is_and_what_is_off(call: Call) -> None:
+    """Muted, without picture, with the name: so is the lobby after it, and whatever is sent.
+
+    Each tab keeps its own, and a new one begins with the name that was given last.
+    """
+    page = call("reload", "Ann")
+    page.keyboard.press("Alt+m")
+    page.keyboard.press("Alt+v")
+    expect(page.locator("#microphone")).to_have_attribute("data-state", "off")
+    second = page.context.new_page()
+    second.goto(page.url)
+    expect(second.locator("#name")).to_have_value("Ann")
+    enter(second, "reload", "Bob")
+    expect(second.locator("#microphone")).to_have_attribute("data-state", "on")
+
+    page.add_init_script(f"({WATCH_SENDING})()")
+    page.reload()
+    expect(page.locator("#name")).to_have_value("Ann")
+    for button in ("#preview-microphone", "#preview-camera"):
+        expect(page.locator(button)).to_have_attribute("data-state", "off")
+    page.locator("#join").click()
+    members(page, 1)
+    expect(page.locator("#microphone")).to_have_attribute("data-state", "off")
+    tile = second.locator(tile_of(second, page))
+    for kind in ("audio", "video"):
+        expect(tile).to_have_attribute(f"data-{kind}", "off")
+    expect(tile).to_contain_text("Ann")
+    assert page.evaluate("sentWhileOn") == []
+
+    page.keyboard.press("Alt+v")
+    expect(tile).to_have_attribute("data-video", "on")
+    page.reload()
+    expect(page.locator("#preview-camera")).to_have_attribute("data-state", "on")
+    expect(page.locator("#preview-microphone")).to_have_attribute("data-state", "off")
 
 
 def test_a_screen_is_shared(call: Call) -> None:
@@ -329,17 +365,45 @@ def test_messages_cover_nothing(call: Call) -> None:
 
 
 def test_a_room_that_the_server_refuses(open_tab: OpenTab) -> None:
-    """The page says so as long as one stays, with the way out, which leads to a shorter name."""
+    """The lobby stays, says so, and lets one choose a shorter name."""
     env = {"SIGNALING_ICE_SERVERS": "[]", "SIGNALING_MAX_ROOM_NAME": "10"}
     with server_process("-demo", env=env) as server:
         page = open_tab(url_of(server))
-        enter(page, "a-name-too-long")
-        expect(page.locator("#banner")).to_contain_text("not accepted")
-        expect(page.locator("#banner")).to_contain_text("Leave")
-        page.locator("#leave").click()
+        page.locator("#room").fill("a-name-too-long")
+        page.locator("#join").click()
+        expect(page.locator("#problem")).to_contain_text("not accepted")
+        expect(page.locator("#lobby")).to_be_visible()
         enter(page, "short")
-        expect(page.locator("#banner")).to_be_hidden()
         page.close()
+
+
+def test_a_room_that_is_refused_after_a_restart(call: Call, complaints: list[str]) -> None:
+    """The call says so as long as that lasts."""
+    complaints.append(NO_SERVER)
+    env = {"SIGNALING_ICE_SERVERS": "[]"}
+    with server_process("-demo", env=env) as server:
+        url, port = url_of(server), str(server.port)
+        page = call("a-long-name", url=url)
+        page.wait_for_load_state("networkidle")
+    short = {**env, "SIGNALING_MAX_ROOM_NAME": "5"}
+    with server_process("-demo", "-port", port, env=short):
+        expect(page.locator("#banner")).to_contain_text("does not let you into this room again")
+    with server_process("-demo", "-port", port, env=env):
+        expect(page.locator("#banner")).to_be_hidden(timeout=30_000)
+
+
+def test_settings_that_the_browser_refuses(open_tab: OpenTab, demo: str) -> None:
+    """The lobby says so when one wants to join, in the browser's words, and stays."""
+    page = open_tab(demo)
+    page.route(
+        "**/config.json", lambda route: route.fulfill(json={"iceServers": [{"urls": "nonsense"}]})
+    )
+    page.reload()
+    page.locator("#room").fill("room")
+    page.locator("#join").click()
+    expect(page.locator("#problem")).to_contain_text("SIGNALING_ICE_SERVERS")
+    expect(page.locator("#problem")).to_contain_text("nonsense")
+    expect(page.locator("#join")).to_have_text("Join")
 
 
 def test_a_device_comes_back(call: Call) -> None:

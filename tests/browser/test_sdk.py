@@ -514,13 +514,161 @@ def test_no_server(open_tab: OpenTab, demo: str, complaints: list[str]) -> None:
     assert page.evaluate("[client.state, client.stream.active]") == ["new", True]
 
 
-def test_what_the_server_has_against_something_is_an_event(join: Join) -> None:
-    """A room name that is too long for the server: an error event, with the server's words."""
-    page = join("x" * 256)
+OUTCOME = "room => client.joinRoom(room).then(() => 'joined', error => String(error))"
+
+
+def test_a_room_that_the_server_refuses(open_tab: OpenTab, demo: str) -> None:
+    """`joinRoom` rejects with the server's words, and the client is in no room; it may try again.
+
+    That holds for another room too: the one before is left.
+    """
+    page = sdk_page(open_tab, demo)
+    for before in (None, "short"):
+        if before:
+            assert page.evaluate(OUTCOME, before) == "joined"
+        assert page.evaluate(OUTCOME, "x" * 256) == "Error: invalid payload"
+        assert page.evaluate("[client.state, client.stream.active]") == ["new", True]
+    states = [it["state"] for it in events(page, "state")]
+    assert states == ["connecting", "new", "connecting", "joined", "new"]
+    assert not events(page, "error")
+    page.evaluate("client.joinRoom('short')")
+    other = sdk_page(open_tab, demo)
+    other.evaluate("client.joinRoom('short')")
+    connected(page, 1)
+
+
+def test_each_of_many_joins_has_its_own_outcome(open_tab: OpenTab, demo: str) -> None:
+    """The last one counts, whatever became of those before; they end as soon as it has."""
+    page = sdk_page(open_tab, demo)
+    outcomes = """async rooms => {
+      const all = rooms.map(room => client.joinRoom(room));
+      return (await Promise.allSettled(all)).map(({ reason }) => reason?.name ?? "joined");
+    }"""
+    long = "x" * 256
+    assert page.evaluate(outcomes, [long, "a"]) == ["AbortError", "joined"]
+    assert page.evaluate(outcomes, [long, long, "b", "b"]) == ["AbortError"] * 2 + ["joined"] * 2
+    assert page.evaluate(outcomes, ["c", long]) == ["AbortError", "Error"]
+    assert page.evaluate("client.state") == "new"
+
+
+def test_a_refusal_after_reconnecting(join: Join, complaints: list[str]) -> None:
+    """Told as an error with the server's words, each time: the client goes on trying."""
+    complaints.append(NO_SERVER)
+    with server_process("-demo") as server:
+        url, port = url_of(server), str(server.port)
+        page = join("a-long-name", url=url)
+    short = {"SIGNALING_MAX_ROOM_NAME": "5"}
+    with server_process("-demo", "-port", port, env=short):
+        page.wait_for_function("client.events.some(({ type }) => type === 'error')")
+        assert page.evaluate("client.state") == "reconnecting"
+        assert events(page, "error")[0]["source"] == "server"
+        assert events(page, "error")[0]["error"] == "Error: invalid payload"
+    with server_process("-demo", "-port", port):
+        page.wait_for_function("client.state === 'joined'", timeout=30_000)
+
+
+# A server that does what the page tells it: `answer(ws, type, payload)`.
+FAKE_SERVER = """() => {
+  window.sent = [];
+  window.WebSocket = class FakeWebSocket {
+    static OPEN = 1;
+    readyState = 1;
+    constructor() { setTimeout(() => this.tell("notify-client-id", { client_id: "me" })); }
+    tell(type, payload) { this.onmessage?.({ data: JSON.stringify({ type, payload }) }); }
+    send(text) {
+      const { type, payload } = JSON.parse(text);
+      sent.push(type);
+      setTimeout(() => window.answer(this, type, payload));
+    }
+    close() { this.readyState = 3; }
+  };
+}"""
+
+
+def test_a_server_that_answers_no_join(open_tab: OpenTab, demo: str) -> None:
+    """After five seconds the client counts as in the room."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(FAKE_SERVER)
+    page.evaluate("window.answer = () => {}")
+    took = page.evaluate(
+        "async () => { const t = Date.now(); await client.joinRoom('x'); return Date.now() - t; }"
+    )
+    assert 5000 <= took < 7000
+    assert page.evaluate("client.state") == "joined"
+
+
+def test_an_offer_is_answered_whether_or_not_the_join_is(open_tab: OpenTab, demo: str) -> None:
+    """Who hears of a member is in the room: no offer waits, and the page is told after joining."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(FAKE_SERVER)
+    took = page.evaluate(
+        """async () => {
+          await client.openMedia();
+          const pc = new RTCPeerConnection();
+          pc.createDataChannel("first");
+          await pc.setLocalDescription();
+          const { sdp } = pc.localDescription;
+          window.answer = (ws, type) =>
+            type === "join" && ws.tell("offer", { client_id: "other", sdp });
+          const start = Date.now();
+          await client.joinRoom("x");
+          if (client.events.some(({ type }) => type === "join")) return "told too early";
+          while (sent.filter((type) => type === "answer").length < 2) {
+            await new Promise((resolve) => setTimeout(resolve, 10));
+          }
+          return Date.now() - start;
+        }"""
+    )
+    # A first description waits a second for its candidates.
+    assert took < 3000
+    assert [it["clientId"] for it in events(page, "join")] == ["other"]
+
+
+def test_nobody_else_sees_how_the_client_joins(join: Join) -> None:
+    """The message that follows a join comes back to its sender alone, and is no member's."""
+    other = join("alone")
+    page = join("alone")
+    connected(other, 1)
+    page.evaluate("client.joinRoom('elsewhere')")
+    other.wait_for_function("client.members.size === 0")
+    page.evaluate("client.joinRoom('alone')")
+    connected(other, 1)
+    connected(page, 1)
+    for tab in (page, other):
+        assert not events(tab, "error")
+    own = page.evaluate("client.clientId")
+    assert own not in {it["clientId"] for it in events(page, "join", "peer")}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "error"),
+    [
+        ("", "{ rtcConfiguration: { iceServers: [{ urls: 'nonsense' }] } }", "SyntaxError"),
+        ("", "{ rtcConfiguration: { iceServers: [{ urls: 'turn:a.example' }] } }", "username"),
+        ("delete window.RTCPeerConnection", "{}", "RTCPeerConnection"),
+    ],
+)
+def test_what_the_browser_has_against_every_connection(
+    open_tab: OpenTab, demo: str, prepare: str, options: str, error: str
+) -> None:
+    """`joinRoom` rejects with it before anybody is asked for a camera, and changes nothing."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(f"() => {{ {prepare} }}")
+    page.evaluate(f"window.client = newClient({options})")
+    assert error in page.evaluate(OUTCOME, "room")
+    assert page.evaluate("[client.state, client.stream]") == ["new", None]
+    assert not events(page, "state")
+
+
+def test_a_connection_that_cannot_be_made_is_told(join: Join) -> None:
+    """Where the browser makes no more of them, that is an error of the member."""
+    page = join("no more")
+    page.evaluate(
+        "() => { window.RTCPeerConnection = function () { throw new Error('no more'); }; }"
+    )
+    join("no more")
     page.wait_for_function("client.events.some(({ type }) => type === 'error')")
-    (error,) = events(page, "error")
-    assert error["source"] == "server"
-    assert error["error"] == "Error: invalid payload"
+    assert events(page, "error")[0]["source"] == "peer"
 
 
 @pytest.mark.parametrize(
@@ -606,6 +754,193 @@ def test_a_stream_of_the_page(join: Join) -> None:
     )
     first.evaluate("client.close()")
     assert first.evaluate("own.active")
+
+
+# What a page does with the tracks that it sends; all that are on when they begin to be sent.
+WATCH_SENDING = """() => {
+  window.sentWhileOn = [];
+  const watch = (prototype, name) => {
+    const original = prototype[name];
+    prototype[name] = function (track, ...rest) {
+      if (track?.enabled) sentWhileOn.push(track.kind);
+      return original.call(this, track, ...rest);
+    };
+  };
+  watch(RTCPeerConnection.prototype, "addTrack");
+  watch(RTCRtpSender.prototype, "replaceTrack");
+}"""
+OPEN = "navigator.mediaDevices.getUserMedia({ audio: true, video: true })"
+# Each exchanges, or makes new, what is sent.
+EXCHANGES = {
+    "a stream of the page": f"async () => {{ client.stream = await {OPEN}; }}",
+    "devices opened anew": "() => { client.stream = null; return client.openMedia(); }",
+    "none, then devices": """async () => {
+      client.stream = new MediaStream();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      client.stream = null;
+      await client.openMedia();
+    }""",
+    "tracks in the same stream": f"""async () => {{
+      const other = await {OPEN};
+      for (const track of client.stream.getTracks()) client.stream.removeTrack(track);
+      for (const track of other.getTracks()) client.stream.addTrack(track);
+      client.stream = client.stream;
+    }}""",
+    "tracks in the same stream, and a screen": f"""async () => {{
+      const other = await {OPEN};
+      for (const track of client.stream.getTracks()) client.stream.removeTrack(track);
+      for (const track of other.getTracks()) client.stream.addTrack(track);
+      await client.shareScreen(new MediaStream());
+      client.stopScreen();
+    }}""",
+    "another room": "() => client.joinRoom('elsewhere').then(() => client.joinRoom('kept'))",
+    "the end and a new beginning": "() => { client.close(); return client.joinRoom('kept'); }",
+    "a new connection": "() => client.createNewPeer([...client.members.keys()][0])"
+    ".then(() => client.createOffer([...client.members.keys()][0]))"
+    ".then(() => client.sendOffer([...client.members.keys()][0]))",
+}
+TOLD = "([audio, video]) => [...client.members.values()].some(({ state, info }) =>" + (
+    " state === 'connected' && info?.audio === audio && info.video === video && info.name === 'Ann')"
+)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES.values(), ids=EXCHANGES)
+def test_what_was_asked_is_kept(join: Join, open_tab: OpenTab, demo: str, exchange: str) -> None:
+    """Muted before there is a microphone: none is ever sent that is on, whatever is exchanged.
+
+    The members are told so, too; and that it is on again when that is asked.
+    """
+    other, page = join("kept"), sdk_page(open_tab, demo)
+    page.evaluate(WATCH_SENDING)
+    page.evaluate(
+        "client.changeAudioTrackEnabled(false), client.changeVideoTrackEnabled(false),"
+        " client.setName('Ann')"
+    )
+    page.evaluate("client.joinRoom('kept')")
+    other.wait_for_function(TOLD, arg=[False, False])
+    page.evaluate(exchange)
+    connected(page, 1)
+    other.wait_for_function(TOLD, arg=[False, False])
+    assert page.evaluate("client.stream.getTracks().map(({ enabled }) => enabled)") == [False] * 2
+    assert page.evaluate("sentWhileOn") == []
+    page.evaluate("client.changeVideoTrackEnabled(true)")
+    other.wait_for_function(TOLD, arg=[False, True])
+    page.evaluate("client.changeAudioTrackEnabled(true)")
+    other.wait_for_function(TOLD, arg=[True, True])
+
+
+def test_what_is_asked_while_the_server_is_lost(
+    join: Join, proxy: Proxy, complaints: list[str]
+) -> None:
+    """Is done and told at once to those who are connected, and holds when the room forms again."""
+    complaints.append(NO_SERVER)
+    page, other = join("lost", url=f"http://localhost:{proxy.port}/"), join("lost")
+    connected(page, 1)
+    page.wait_for_function("client.send(null) === 1")
+    page.evaluate(WATCH_SENDING)
+    proxy.cut()
+    page.wait_for_function("client.state === 'reconnecting'")
+    page.evaluate("client.changeAudioTrackEnabled(false), client.setName('Ann')")
+    page.evaluate(f"{OPEN}.then((stream) => {{ client.stream = stream; }})")
+    other.wait_for_function(TOLD, arg=[False, True])
+    page.wait_for_function("client.state === 'joined'")
+    late = join("lost")
+    late.wait_for_function(TOLD, arg=[False, True])
+    assert "audio" not in page.evaluate("sentWhileOn")
+
+
+def test_nothing_is_sent_of_who_is_muted(join: Join) -> None:
+    """Another microphone, which is on when it is assigned, is silent to the encoder from its start."""
+    page = join("silent")
+    page.evaluate("client.changeAudioTrackEnabled(false)")
+    other = join("silent")
+    connected(page, 1)
+    # Of all that was sent by the microphone's sender.
+    sent = """async () => {
+      const pc = client.peerConnection([...client.members.keys()][0]);
+      const [track] = client.stream.getAudioTracks();
+      const source = [...(await pc.getStats()).values()].find(({ type, trackIdentifier }) =>
+        type === "media-source" && trackIdentifier === track.id);
+      return source ? [source.totalSamplesDuration, source.totalAudioEnergy] : [0, 0];
+    }"""
+    page.wait_for_function(f"async () => (await ({sent})())[0] > 0")
+    page.evaluate(f"{OPEN}.then((stream) => {{ client.stream = stream; }})")
+    page.evaluate("client.shareScreen(picture())")
+    other.wait_for_function("[...client.members.values()][0].streams.length === 2")
+    # The fake microphone beeps every second.
+    before = page.evaluate(sent)[0]
+    page.wait_for_function(f"async (t) => (await ({sent})())[0] > t + 2", arg=before)
+    assert page.evaluate(sent)[1] == 0
+    page.evaluate("client.changeAudioTrackEnabled(true)")
+    page.wait_for_function(f"async () => (await ({sent})())[1] > 0")
+
+
+def test_only_the_last_of_many_streams_is_sent(join: Join) -> None:
+    """Whatever is exchanged in one moment, while negotiating too: what went away is not sent."""
+    page, other = join("many"), join("many")
+    connected(page, 1)
+    page.evaluate("window.camera = client.stream; client.stream = null")
+    for last in ("camera", "picture()", "new MediaStream()"):
+        page.evaluate(
+            f"""async () => {{
+              const streams = [picture(), camera.clone(), picture(), new MediaStream(), camera.clone()];
+              for (const stream of streams) {{
+                client.stream = stream;
+                client.shareScreen(picture());
+                client.stopScreen();
+                await null;
+              }}
+              client.stream = {last};
+            }}"""
+        )
+        page.wait_for_function(
+            """() => {
+              const pc = client.peerConnection([...client.members.keys()][0]);
+              const wanted = client.stream.getTracks();
+              const sent = pc.getTransceivers()
+                .filter(({ currentDirection }) => /send/.test(currentDirection))
+                .map(({ sender }) => sender.track);
+              return pc.signalingState === "stable" && sent.length === wanted.length
+                && wanted.every((track) => sent.includes(track))
+                && pc.getSenders().every(({ track }) => !track || wanted.includes(track));
+            }"""
+        )
+    assert not events(page, "error")
+    assert not events(other, "error", "leave")
+
+
+def test_tracks_that_the_page_turns_off_itself(join: Join) -> None:
+    """Stay off when they are assigned, though the SDK was asked for sound before; until it is anew."""
+    page = join("own")
+    assert page.evaluate(
+        f"""async () => {{
+          const isOn = () => client.stream.getAudioTracks()[0].enabled;
+          const results = [];
+          client.changeAudioTrackEnabled(true);
+          const own = await {OPEN};
+          own.getAudioTracks()[0].enabled = false;
+          client.stream = own;
+          results.push(isOn());
+          client.changeAudioTrackEnabled(false);
+          client.stream = await {OPEN};
+          client.changeAudioTrackEnabled(true);
+          client.stream = own;
+          results.push(isOn());
+          client.changeAudioTrackEnabled(true);
+          results.push(isOn());
+          return results;
+        }}"""
+    ) == [False, False, True]
+
+
+def test_a_screen_is_heard_while_the_microphone_is_muted(join: Join) -> None:
+    """Muting is for the microphone alone."""
+    page = join("loud")
+    page.evaluate("client.changeAudioTrackEnabled(false)")
+    assert page.evaluate(
+        f"{OPEN}.then((stream) => client.shareScreen(stream))"
+        ".then((stream) => stream.getAudioTracks()[0].enabled)"
+    )
 
 
 # The end
