@@ -632,13 +632,14 @@ class Peer {
     return this.#understands;
   }
 
-  /** Connected to somebody who runs this SDK, and not known to be gone. */
+  /**
+   * Runs this SDK, and is not known to be gone: whoever wants to be sure asks it.
+   *
+   * The connection's state would not tell. Firefox says `connecting` while an offer of ours is out,
+   * though all goes on flowing, and one that is `disconnected` may be back before the answer is due.
+   */
   get isAlive() {
-    return (
-      this.#understands &&
-      this.pc?.connectionState === "connected" &&
-      this.#channel?.readyState === "open"
-    );
+    return this.#understands && this.#channel?.readyState === "open";
   }
 
   close() {
@@ -939,11 +940,12 @@ class Peer {
     const channel = (this.#channel = this.pc.createDataChannel("signaling", CHANNEL));
     channel.onopen = () => this.tell({ type: "info", ...this.#client.info() });
     channel.onmessage = ({ data }) => this.#onMessage(parse(data));
-    // While the connection is good, only the member itself can have closed this, and this SDK does
-    // so when it leaves. If it has lost the server, there is no other way to learn of that.
+    // Unless the network is bad, only the member itself can have closed this, and this SDK does so
+    // when it leaves. If it has lost the server, there is no other way to learn of that. A good
+    // connection may be `connecting`: see `isAlive`.
     channel.onclose = () => {
-      const closed = this.#understands && this.pc.connectionState === "connected";
-      if (closed || this.id === null) this.#client.gone();
+      const bad = ["disconnected", "failed"].includes(this.pc.connectionState);
+      if ((this.#understands && !bad) || this.id === null) this.#client.gone();
     };
   }
 
