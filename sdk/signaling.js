@@ -71,6 +71,8 @@ export class SignalingClient extends EventTarget {
   #peers = new Map();
   /** @type {Map<string, RTCIceCandidateInit[]>} Of members that have made no offer yet. */
   #early = new Map();
+  /** @type {Map<string, number>} Timers of ids that a member has claimed and not proved yet. */
+  #unproved = new Map();
 
   #onTrack = null;
   onLeave = null;
@@ -372,6 +374,8 @@ export class SignalingClient extends EventTarget {
 
   #reconnectLater(lasted = 0) {
     if (lasted > MAX_BACKOFF) this.#attempts = 0;
+    // The server may come back as another process, with other ids.
+    this.#settleAll();
     const most = Math.min(BACKOFF * 2 ** this.#attempts++, MAX_BACKOFF);
     this.#setState("reconnecting");
     clearTimeout(this.#retry);
@@ -435,18 +439,28 @@ export class SignalingClient extends EventTarget {
     const claimed = [...this.#peers.values()].some((each) => each.claim === id && each.isAlive);
     if (claimed) {
       // A member that came back makes the offer. If none comes, it is somebody else after all.
-      const life = this.#life;
-      setTimeout(() => {
-        if (life === this.#life && !this.#find(id)) this.#add(id).startAnew();
-      }, PROOF);
+      this.#settle(id);
+      const meet = () => this.#settle(id) && !this.#find(id) && this.#add(id).startAnew();
+      this.#unproved.set(id, setTimeout(meet, PROOF));
     } else if (!peer?.isAlive) {
       // Whoever joins again has made a new start, and waits for an offer.
       (peer ?? this.#add(id)).startAnew();
     }
   }
 
+  /** Stops waiting for the proof; otherwise a member would appear under an id it no longer has. */
+  #settle(id) {
+    clearTimeout(this.#unproved.get(id));
+    return this.#unproved.delete(id);
+  }
+
+  #settleAll() {
+    for (const id of [...this.#unproved.keys()]) this.#settle(id);
+  }
+
   async #onLeaveClient(id) {
     this.#early.delete(id);
+    this.#settle(id);
     const peer = this.#find(id);
     if (!peer) return;
     // It may only have lost the server, and be about to come back under another id.
@@ -472,10 +486,11 @@ export class SignalingClient extends EventTarget {
   /** By the server's id; or by what the description proves. */
   #find(id, sdp = undefined) {
     const peers = [...this.#peers.values()];
-    return (
-      peers.find((peer) => peer.id === id) ??
-      (sdp && peers.find((peer) => peer.prove(id, sdp)))
-    );
+    const known = peers.find((peer) => peer.id === id);
+    if (known || !sdp) return known;
+    const proved = peers.find((peer) => peer.prove(id, sdp));
+    if (proved) this.#settle(id);
+    return proved;
   }
 
   #add(id) {
@@ -508,6 +523,7 @@ export class SignalingClient extends EventTarget {
   #removeAll() {
     for (const peer of [...this.#peers.values()]) this.#remove(peer);
     this.#early.clear();
+    this.#settleAll();
   }
 
   // singo's steps
