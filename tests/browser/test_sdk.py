@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
+from tests.browser.firefox import FirefoxTab
 from tests.browser.proxy import Proxy
 from tests.server_process import ServerProcess, server_process
 
@@ -41,7 +42,7 @@ def sdk_page(open_tab: OpenTab, url: str, **options: Any) -> Page:
     return page
 
 
-def connected(page: Page, count: int) -> list[str]:
+def connected(page: Page | FirefoxTab, count: int) -> list[str]:
     """Waits until so many members are connected and no others are there; returns their ids."""
     page.wait_for_function(
         "count => client.members.size === count"
@@ -52,7 +53,7 @@ def connected(page: Page, count: int) -> list[str]:
     return ids
 
 
-def events(page: Page, *types: str) -> list[dict[str, Any]]:
+def events(page: Page | FirefoxTab, *types: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = page.evaluate(
         "types => client.events.filter(({ type }) => types.includes(type))"
         ".map(({ stream, error, ...rest }) => ({ ...rest, error: error && String(error) }))",
