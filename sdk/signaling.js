@@ -405,8 +405,10 @@ export class SignalingClient extends EventTarget {
     if (this.#ws !== ws || ws.readyState !== WebSocket.OPEN) return;
     this.#join();
     for (const peer of this.#peers.values()) {
-      // It had to reconnect too, and its old id is nobody's.
-      if (peer.claim !== null) peer.id = null;
+      // Its id may be nobody's: it had to reconnect too, or the server is another that never saw
+      // it and so will not tell of its end. What it sends next proves the one it has.
+      peer.claim ??= peer.id;
+      peer.id = null;
       peer.resume();
     }
   };
@@ -506,6 +508,10 @@ export class SignalingClient extends EventTarget {
     });
     // Somebody that was here under this id, and has left the room and come again.
     if (this.#peers.has(id)) this.#remove(this.#peers.get(id));
+    // Somebody who said that this is its id, and has made a new start without proving it.
+    for (const each of this.#peers.values()) {
+      if (each.id === null && each.claim === id) this.#remove(each);
+    }
     this.#peers.set(id, peer);
     this.#emit("join", { clientId: id });
     for (const candidate of this.#early.get(id) ?? []) peer.onCandidate(candidate);
