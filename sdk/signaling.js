@@ -717,6 +717,8 @@ class Peer {
     const { connectionState } = this.pc;
     if (connectionState === "failed") this.#onFailed();
     if (connectionState === "connected") clearTimeout(this.#pairing);
+    // In Firefox a good connection says so with each offer of ours: see `isAlive`.
+    if (connectionState === "connecting" && this.isAlive) return;
     // While it is tried again, a failed connection is not better than it was.
     if (connectionState === "connected" || this.state !== "failed") this.#setState(connectionState);
   }

@@ -72,7 +72,8 @@ def test_restarts_leave_no_ghost(
 ) -> None:
     """However often the server restarts, and whoever is back first, each meets the other once.
 
-    Whoever is back first has an offer out that nobody can get before the other one is back.
+    Whoever is back first has an offer out that nobody can get before the other one is back. The
+    page is not told that the connection is any worse meanwhile.
     """
     complaints += [NO_SERVER, NO_SERVER_FIREFOX]
     port = "0"
@@ -85,6 +86,7 @@ def test_restarts_leave_no_ghost(
                 known = [connected(tab, 1) for tab in tabs]
                 for tab in tabs:
                     understands(tab)
+                told = [len(events(tab, "peer")) for tab in tabs]
             else:
                 for tab in tabs[:: 1 if restart % 2 else -1]:
                     tab.evaluate("dispatchEvent(new Event('online'))")
@@ -99,8 +101,9 @@ def test_restarts_leave_no_ghost(
             server.kill()
             for tab in tabs:
                 tab.wait_for_function("client.state === 'reconnecting'")
-    for tab in tabs:
+    for tab, count in zip(tabs, told, strict=True):
         assert not events(tab, "leave", "error")
+        assert {it["state"] for it in events(tab, "peer")[count:]} == {"connected"}
 
 
 @pytest.mark.parametrize("browsers", PAIRS)
