@@ -13,7 +13,7 @@ demo: .venv/run  ## start the server with the demo page; flags go into ARGS here
 test: .venv/test  ## run the tests but those in a browser; pytest's arguments go into ARGS
 	$(BIN)/python -X dev -m pytest --ignore tests/browser $(ARGS)
 
-test-browser: .venv/test  ## run the tests in Chromium, which take as long as all others together
+test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)
 
 lint: .venv/test  ## style and types

@@ -84,6 +84,8 @@ export class SignalingClient extends EventTarget {
   #peers = new Map();
   /** @type {Map<string, RTCIceCandidateInit[]>} Of members that have made no offer yet. */
   #early = new Map();
+  /** @type {Map<string, number>} Timers of ids that a member has claimed and not proved yet. */
+  #unproved = new Map();
 
   #onTrack = null;
   onLeave = null;
@@ -463,6 +465,8 @@ export class SignalingClient extends EventTarget {
 
   #reconnectLater(lasted = 0) {
     if (lasted > MAX_BACKOFF) this.#attempts = 0;
+    // The server may come back as another process, with other ids.
+    this.#settleAll();
     const most = Math.min(BACKOFF * 2 ** this.#attempts++, MAX_BACKOFF);
     this.#setState("reconnecting");
     clearTimeout(this.#retry);
@@ -492,8 +496,10 @@ export class SignalingClient extends EventTarget {
     if (this.#ws !== ws || ws.readyState !== WebSocket.OPEN) return;
     const joined = this.#join();
     for (const peer of this.#peers.values()) {
-      // It had to reconnect too, and its old id is nobody's.
-      if (peer.claim !== null) peer.id = null;
+      // Its id may be nobody's: it had to reconnect too, or the server is another that never saw
+      // it and so will not tell of its end. What it sends next proves the one it has.
+      peer.claim ??= peer.id;
+      peer.id = null;
       peer.resume();
     }
     try {
@@ -557,18 +563,28 @@ export class SignalingClient extends EventTarget {
     const claimed = [...this.#peers.values()].some((each) => each.claim === id && each.isAlive);
     if (claimed) {
       // A member that came back makes the offer. If none comes, it is somebody else after all.
-      const life = this.#life;
-      setTimeout(() => {
-        if (life === this.#life && !this.#find(id)) this.#add(id).startAnew();
-      }, PROOF);
+      this.#settle(id);
+      const meet = () => this.#settle(id) && !this.#find(id) && this.#add(id).startAnew();
+      this.#unproved.set(id, setTimeout(meet, PROOF));
     } else if (!peer?.isAlive) {
       // Whoever joins again has made a new start, and waits for an offer.
       (peer ?? this.#add(id)).startAnew();
     }
   }
 
+  /** Stops waiting for the proof; otherwise a member would appear under an id it no longer has. */
+  #settle(id) {
+    clearTimeout(this.#unproved.get(id));
+    return this.#unproved.delete(id);
+  }
+
+  #settleAll() {
+    for (const id of [...this.#unproved.keys()]) this.#settle(id);
+  }
+
   async #onLeaveClient(id) {
     this.#early.delete(id);
+    this.#settle(id);
     const peer = this.#find(id);
     if (!peer) return;
     // It may only have lost the server, and be about to come back under another id.
@@ -594,10 +610,11 @@ export class SignalingClient extends EventTarget {
   /** By the server's id; or by what the description proves. */
   #find(id, sdp = undefined) {
     const peers = [...this.#peers.values()];
-    return (
-      peers.find((peer) => peer.id === id) ??
-      (sdp && peers.find((peer) => peer.prove(id, sdp)))
-    );
+    const known = peers.find((peer) => peer.id === id);
+    if (known || !sdp) return known;
+    const proved = peers.find((peer) => peer.prove(id, sdp));
+    if (proved) this.#settle(id);
+    return proved;
   }
 
   #add(id) {
@@ -613,6 +630,10 @@ export class SignalingClient extends EventTarget {
     });
     // Somebody that was here under this id, and has left the room and come again.
     if (this.#peers.has(id)) this.#remove(this.#peers.get(id));
+    // Somebody who said that this is its id, and has made a new start without proving it.
+    for (const each of this.#peers.values()) {
+      if (each.id === null && each.claim === id) this.#remove(each);
+    }
     this.#peers.set(id, peer);
     this.#emit("join", { clientId: id });
     for (const candidate of this.#early.get(id) ?? []) peer.onCandidate(candidate);
@@ -630,6 +651,7 @@ export class SignalingClient extends EventTarget {
   #removeAll() {
     for (const peer of [...this.#peers.values()]) this.#remove(peer);
     this.#early.clear();
+    this.#settleAll();
   }
 
   // singo's steps
@@ -756,13 +778,14 @@ class Peer {
     return this.#understands;
   }
 
-  /** Connected to somebody who runs this SDK, and not known to be gone. */
+  /**
+   * Runs this SDK, and is not known to be gone: whoever wants to be sure asks it.
+   *
+   * The connection's state would not tell. Firefox says `connecting` while an offer of ours is out,
+   * though all goes on flowing, and one that is `disconnected` may be back before the answer is due.
+   */
   get isAlive() {
-    return (
-      this.#understands &&
-      this.pc?.connectionState === "connected" &&
-      this.#channel?.readyState === "open"
-    );
+    return this.#understands && this.#channel?.readyState === "open";
   }
 
   close() {
@@ -818,6 +841,8 @@ class Peer {
     const { connectionState } = this.pc;
     if (connectionState === "failed") this.#onFailed();
     if (connectionState === "connected") clearTimeout(this.#pairing);
+    // In Firefox a good connection says so with each offer of ours: see `isAlive`.
+    if (connectionState === "connecting" && this.isAlive) return;
     // While it is tried again, a failed connection is not better than it was.
     if (connectionState === "connected" || this.state !== "failed") this.#setState(connectionState);
   }
@@ -1080,11 +1105,12 @@ class Peer {
     const channel = (this.#channel = this.pc.createDataChannel("signaling", CHANNEL));
     channel.onopen = () => this.tell({ type: "info", ...this.#client.info() });
     channel.onmessage = ({ data }) => this.#onMessage(parse(data));
-    // While the connection is good, only the member itself can have closed this, and this SDK does
-    // so when it leaves. If it has lost the server, there is no other way to learn of that.
+    // Unless the network is bad, only the member itself can have closed this, and this SDK does so
+    // when it leaves. If it has lost the server, there is no other way to learn of that. A good
+    // connection may be `connecting`: see `isAlive`.
     channel.onclose = () => {
-      const closed = this.#understands && this.pc.connectionState === "connected";
-      if (closed || this.id === null) this.#client.gone();
+      const bad = ["disconnected", "failed"].includes(this.pc.connectionState);
+      if ((this.#understands && !bad) || this.id === null) this.#client.gone();
     };
   }
 

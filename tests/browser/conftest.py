@@ -1,4 +1,4 @@
-"""Chromium, and tabs in it that report what went wrong on their page."""
+"""Chromium and Firefox, and tabs in them that report what went wrong on their page."""
 
 import os
 import re
@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
+from tests.browser.firefox import Firefox, FirefoxTab, running_firefox
 from tests.server_process import ServerProcess, server_process
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
 
 # The pages are the project's own, and what runs the tests may be root or in a container: neither
 # goes with Chromium's sandbox. The others keep it from looking for anything beyond this machine.
@@ -42,22 +44,34 @@ if (mediaDevices) mediaDevices.getUserMedia = (wish) =>
 TIMEOUT = 10_000  # Milliseconds for whatever a test waits for.
 
 OpenTab = Callable[..., Page]
+OpenFirefoxTab = Callable[[str, str], FirefoxTab]
 Launch = Callable[..., Browser]
 
 
-SKIPPED = CHROMIUM is None and os.environ.get("CI") != "true"
-MISSING = "tests/browser needs Chromium: apt install chromium, or set CHROMIUM=PATH"
+NEEDED = {  # By path, what its tests need and have or not; CI does not do without.
+    "tests/browser/": (CHROMIUM, "Chromium: apt install chromium, or set CHROMIUM=PATH"),
+    "tests/browser/test_firefox.py": (
+        FIREFOX,
+        "Firefox: apt install firefox-esr, or set FIREFOX=PATH",
+    ),
+}
+MISSING = {
+    path: f"{path} needs {how}"
+    for path, (found, how) in NEEDED.items()
+    if found is None and os.environ.get("CI") != "true"
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if SKIPPED and "tests/browser/" in item.path.as_posix():
-            item.add_marker(pytest.mark.skip(reason=MISSING))
+        for path, reason in MISSING.items():
+            if path in item.path.as_posix():
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if SKIPPED:
-        terminalreporter.write_line(MISSING)
+    for reason in MISSING.values():
+        terminalreporter.write_line(reason)
 
 
 @pytest.fixture(autouse=True)
@@ -141,8 +155,36 @@ def open_tab(launch: Launch, complaints: list[str]) -> Iterator[OpenTab]:
     yield open_tab
     for context in contexts:
         context.close()
+    check(complaints, heard)
+
+
+def check(complaints: list[str], heard: list[str]) -> None:
     unexpected = [text for text in heard if not any(re.search(it, text) for it in complaints)]
     assert not unexpected
+
+
+@pytest.fixture(scope="module")
+def firefox() -> Iterator[Firefox]:
+    """A Firefox for all tests of a file: two browsers at once are much for a small machine."""
+    if FIREFOX is None:
+        pytest.fail("Firefox is missing, and CI does not do without: apt install firefox-esr")
+    with running_firefox(FIREFOX, TIMEOUT / 1000, SMALL_PICTURES) as firefox:
+        yield firefox
+
+
+@pytest.fixture
+def open_firefox_tab(firefox: Firefox, complaints: list[str]) -> Iterator[OpenFirefoxTab]:
+    """As `open_tab`, in Firefox, and always with the HTML that is at the URL."""
+    tabs: list[FirefoxTab] = []
+
+    def open_firefox_tab(url: str, html: str) -> FirefoxTab:
+        tabs.append(firefox.open(url, html))
+        return tabs[-1]
+
+    yield open_firefox_tab
+    for tab in tabs:
+        tab.close()
+    check(complaints, [text for tab in tabs for text in tab.complaints])
 
 
 @pytest.fixture

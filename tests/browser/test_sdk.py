@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
+from tests.browser.firefox import FirefoxTab
 from tests.browser.proxy import Proxy
 from tests.server_process import ServerProcess, server_process
 
@@ -41,7 +42,7 @@ def sdk_page(open_tab: OpenTab, url: str, **options: Any) -> Page:
     return page
 
 
-def connected(page: Page, count: int) -> list[str]:
+def connected(page: Page | FirefoxTab, count: int) -> list[str]:
     """Waits until so many members are connected and no others are there; returns their ids."""
     page.wait_for_function(
         "count => client.members.size === count"
@@ -52,7 +53,7 @@ def connected(page: Page, count: int) -> list[str]:
     return ids
 
 
-def events(page: Page, *types: str) -> list[dict[str, Any]]:
+def events(page: Page | FirefoxTab, *types: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = page.evaluate(
         "types => client.events.filter(({ type }) => types.includes(type))"
         ".map(({ stream, error, ...rest }) => ({ ...rest, error: error && String(error) }))",
@@ -488,6 +489,68 @@ def test_a_member_that_loses_the_server_is_kept(
     # Who comes later meets each of them once.
     connected(join("cut"), 2)
     assert connected(other, 2)[0] == known
+
+
+def test_a_member_that_comes_back_slowly_is_met_once(join: Join, complaints: list[str]) -> None:
+    """Its first offer comes too late to prove who it is: it is met anew, and not a second time."""
+    complaints.append(NO_SERVER)
+    with server_process("-demo", exit_code=-9) as server:
+        url, port = url_of(server), str(server.port)
+        slow, other = join("slow", url=url), join("slow", url=url)
+        for tab in (slow, other):
+            connected(tab, 1)
+            tab.wait_for_function("client.send(null) === 1")
+        slow.evaluate(
+            """() => {
+              const { send } = WebSocket.prototype;
+              WebSocket.prototype.send = function (data) {
+                const wait = JSON.parse(data).type === "offer" ? 3000 : 0;
+                if (wait) setTimeout(() => send.call(this, data), wait);
+                else send.call(this, data);
+              };
+            }"""
+        )
+        server.kill()
+        for tab in (slow, other):
+            tab.wait_for_function("client.state === 'reconnecting'")
+    with server_process("-demo", "-port", port):
+        for tab in (other, slow):
+            tab.evaluate("void dispatchEvent(new Event('online'))")
+            tab.wait_for_function("client.state === 'joined'")
+        other.wait_for_function("client.events.filter(({ type }) => type === 'join').length === 2")
+        for tab in (other, slow):
+            connected(tab, 1)
+            tab.wait_for_function("client.send(null) === 1")
+
+
+def test_a_member_that_stays_away_after_a_restart_is_gone(
+    join: Join, complaints: list[str]
+) -> None:
+    """No server tells of its end, for the new one has never seen it: its connection's end does."""
+    complaints.append(NO_SERVER)
+    with server_process("-demo", exit_code=-9) as server:
+        url, port = url_of(server), str(server.port)
+        away, other = join("away", url=url), join("away", url=url)
+        (client_id,) = connected(other, 1)
+        connected(away, 1)
+        other.wait_for_function("client.send(null) === 1")
+        away.evaluate("() => { window.WebSocket = class { close() {} }; }")
+        server.kill()
+        other.wait_for_function("client.state === 'reconnecting'")
+    with server_process("-demo", "-port", port):
+        other.wait_for_function("client.state === 'joined'")
+        # It lives on: only the server has lost it.
+        assert connected(other, 1) == [client_id]
+        # As browsers find half a minute after a tab has crashed.
+        other.evaluate(
+            """id => {
+              const pc = client.peerConnection(id);
+              Object.defineProperty(pc, "connectionState", { value: "failed" });
+              pc.dispatchEvent(new Event("connectionstatechange"));
+            }""",
+            client_id,
+        )
+        assert other.evaluate("client.members.size") == 0
 
 
 def test_a_member_that_does_not_come_back_is_gone(
