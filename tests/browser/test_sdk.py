@@ -218,8 +218,12 @@ def test_members_hear_and_see_each_other(join: Join) -> None:
         ids = connected(tab, 2)
         for client_id in ids:
             tab.wait_for_function(
-                # It loops itself, for a promise counts as an answer, whatever it holds.
+                # It loops itself, for a promise counts as an answer, whatever it holds; and it
+                # plays, for Chromium decodes no sound that is not heard.
                 """async id => {
+                  const video = document.createElement("video");
+                  video.srcObject = client.members.get(id).streams[0];
+                  await video.play();
                   for (;;) {
                     const stats = [...(await client.peerConnection(id).getStats()).values()]
                       .filter(({ type }) => type === "inbound-rtp");
