@@ -18,21 +18,26 @@ from tests.server_process import ServerProcess, server_process
 
 Call = Callable[..., Page]
 
-# Whether a tile of a member shows a picture that moves and whether its sound is not silence.
+# Until a tile of a member shows a picture that moves and its sound is not silence. It loops itself,
+# for wait_for_function takes the first promise that it gets for the answer, whatever that holds.
 IS_SEEN_AND_HEARD = """
 async (id) => {
-  const video = document.querySelector(`[data-client-id="${id}"] video`);
-  const pc = window.signaling.peerConnection(id);
-  if (!video || !pc) return false;
-  const now = { time: video.currentTime, frames: 0, energy: 0 };
-  for (const report of (await pc.getStats()).values()) {
-    if (report.type !== "inbound-rtp") continue;
-    now.frames += report.framesDecoded ?? 0;
-    now.energy += report.totalAudioEnergy ?? 0;
+  let before;
+  for (;;) {
+    await new Promise((later) => setTimeout(later, 100));
+    const video = document.querySelector(`[data-client-id="${id}"] video`);
+    const pc = window.signaling.peerConnection(id);
+    if (!video || !pc) continue;
+    const now = { time: video.currentTime, frames: 0, energy: 0 };
+    for (const report of (await pc.getStats()).values()) {
+      if (report.type !== "inbound-rtp") continue;
+      now.frames += report.framesDecoded ?? 0;
+      now.energy += report.totalAudioEnergy ?? 0;
+    }
+    before ??= now;
+    if (now.time > before.time && now.frames > before.frames && now.energy > 0
+      && video.videoWidth > 0 && !video.paused) return true;
   }
-  const before = (video.seen ??= now);
-  return now.time > before.time && now.frames > before.frames && now.energy > 0
-    && video.videoWidth > 0 && !video.paused;
 }
 """
 
