@@ -830,16 +830,19 @@ def test_nothing_is_sent_of_who_is_muted(join: Join) -> None:
         type === "media-source" && trackIdentifier === track.id);
       return source ? [source.totalSamplesDuration, source.totalAudioEnergy] : [0, 0];
     }"""
-    page.wait_for_function(f"async () => (await ({sent})())[0] > 0")
+    until = f"""async (condition) => {{
+      while (!condition(await ({sent})())) await new Promise((go) => setTimeout(go, 50));
+    }}"""
+    page.evaluate(f"({until})(([time]) => time > 0)")
     page.evaluate(f"{OPEN}.then((stream) => {{ client.stream = stream; }})")
     page.evaluate("client.shareScreen(picture())")
     other.wait_for_function("[...client.members.values()][0].streams.length === 2")
     # The fake microphone beeps every second.
     before = page.evaluate(sent)[0]
-    page.wait_for_function(f"async (t) => (await ({sent})())[0] > t + 2", arg=before)
+    page.evaluate(f"({until})(([time]) => time > {before} + 2)")
     assert page.evaluate(sent)[1] == 0
     page.evaluate("client.changeAudioTrackEnabled(true)")
-    page.wait_for_function(f"async () => (await ({sent})())[1] > 0")
+    page.evaluate(f"({until})(([, energy]) => energy > 0)")
 
 
 def test_only_the_last_of_many_streams_is_sent(join: Join) -> None:
