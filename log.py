@@ -1,7 +1,7 @@
 """The log on stderr, which can hold up nothing, whoever reads it and however slowly.
 
 `logger.info` and the others put a record into a bounded queue, and a thread writes it. Records that
-find the queue full are left out, and so are those beyond a hundred in a second which clients cause.
+find the queue full are left out, and so are those beyond a hundred in a second that clients cause.
 How many were left out is a record too, as soon as it can be.
 """
 
@@ -27,6 +27,9 @@ QUEUED = 1000
 RATE = 100
 """Records in a second that clients can cause, all of them together."""
 
+FOR_WARNINGS = 10
+"""How many of them are kept for warnings and errors, so that no join can hide one."""
+
 OPERATORS = ("__main__", "server")
 """Loggers of what no client causes."""
 
@@ -50,6 +53,11 @@ def log_to_stderr(level: str) -> Iterator[None]:
         writer.stop()
 
 
+def say(text: str) -> None:
+    """Write a line to stderr past the log, also if nobody can read it: the exit code counts."""
+    _write(f"{text}\n".encode(errors="backslashreplace"))
+
+
 class _Handler(QueueHandler):
     """Puts lines into a queue; `left_out` counts the records for which there was no room."""
 
@@ -66,10 +74,10 @@ class _Handler(QueueHandler):
         if now - self._second >= 1:
             self._second = now
             self._in_second = 0
-        self._in_second += 1
-        if self._in_second > RATE:
+        if self._in_second >= RATE - FOR_WARNINGS * (record.levelno < logging.WARNING):
             self.left_out += 1
             return False
+        self._in_second += 1
         return True
 
     def prepare(self, record: logging.LogRecord) -> bytes:

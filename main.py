@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from config.config import Config, ConfigError, init_env
 from config.flags import FlagError, parse_flags
-from log import log_to_stderr
+from log import log_to_stderr, say
 from server import ListenError, serve
 
 try:
@@ -33,10 +33,10 @@ def run(argv: Sequence[str]) -> int:
         environ = init_env()
         config = Config.from_environ(environ, **flags)
     except FlagError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return error.exit_code
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 2
     try:
         with log_to_stderr(config.log_level), asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
                 )
             runner.run(serve(config))
     except ListenError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 1
     return 0
 

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote
 
@@ -39,9 +40,6 @@ BACKLOG = 4096
 # No request has a use for a body.
 MAX_BODY_SIZE = 64 * 1024
 
-
-# As which Go reads any of these.
-EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 PATHS = ("/health", "/connect", "/ws")
 
@@ -146,10 +144,10 @@ def _listen(addr: str, port: int) -> list[socket.socket]:
     # Go wants an IPv6 address in brackets.
     host = addr[1:-1] if addr.startswith("[") and addr.endswith("]") else addr
     try:
-        if host in EVERY_ADDRESS:
+        if _is_every_address(host):
             with suppress(ValueError):  # There is no IPv6, or not for IPv4 as well.
                 return [_listen_on_every_address(port)]
-            host = EVERY_ADDRESS[0]
+            host = "0.0.0.0"
         return bind_sockets(port, host, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -172,7 +170,13 @@ def _listen_on_every_address(port: int) -> socket.socket:
 def _address(listening: socket.socket, addr: str) -> tuple[str, int]:
     """The address and the port of a socket; every address is named as in `addr`."""
     host, port = listening.getsockname()[:2]
-    return EVERY_ADDRESS[0] if host == "::" and addr == EVERY_ADDRESS[0] else host, port
+    return addr if host == "::" and addr == "0.0.0.0" else host, port
+
+
+def _is_every_address(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_unspecified
+    return host == ""
 
 
 def _raise_file_limit() -> None:
@@ -190,7 +194,7 @@ def _host_port(host: str, port: int) -> str:
 
 def _demo_url(host: str, port: int) -> str:
     """By the name with which a browser gives a page from this machine camera and microphone."""
-    local = host in (*EVERY_ADDRESS, "127.0.0.1", "::1")
+    local = _is_every_address(host) or host in ("127.0.0.1", "::1")
     return f"http://{_host_port('localhost' if local else host, port)}/"
 
 

@@ -176,8 +176,9 @@ def variables() -> dict[str, tuple[str, Callable[[str], Any]]]:
 
 
 def _nearest(variable: str, known: Iterable[str]) -> str:
-    # Without the prefix, so that SIGNALING_PORT leads to PORT.
-    names = {name.removeprefix(PREFIX): name for name in known}
+    # Without the prefix, so that SIGNALING_PORT leads to PORT; and what has none is a flag.
+    names = {"ADDR": "the flag -addr", "HOST": "the flag -addr", "DEMO": "the flag -demo"}
+    names |= {name.removeprefix(PREFIX): name for name in known}
     return names[get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=0)[0]]
 
 

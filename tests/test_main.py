@@ -1,6 +1,7 @@
 """The command line, the settings and the life of the process, as a user meets them."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -559,6 +560,18 @@ async def test_out_of_open_files() -> None:
                 await newcomer.join("room")
                 assert (await first.receive())["type"] == "new-client"
         assert len(server.lines) < 20
+
+
+@needs_proc
+async def test_the_last_open_file() -> None:
+    """Who has it cannot be served, and is told so; the log says why."""
+    with server_process() as server:
+        used = {int(fd) for fd in os.listdir(PROC / str(server.pid) / "fd")}
+        last = next(fd for fd in itertools.count() if fd not in used)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (last + 1, last + 1))
+        async with raw_connection(server, HEALTH) as (reader, _):
+            assert (await reader.read()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        await asyncio.to_thread(server.wait_for_line, "WARNING .* files are open")
 
 
 # The log

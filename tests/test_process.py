@@ -68,7 +68,11 @@ def running(command: list[str] | None = None, **options: object) -> Iterator[tup
 
 @needs_ipv6
 @pytest.mark.parametrize(
-    ("addr", "shown"), [("0.0.0.0", "0.0.0.0"), ("[::]", "[::]"), ("::", "[::]"), ("", "[::]")]
+    ("addr", "shown"),
+    [
+        ("0.0.0.0", "0.0.0.0"),
+        *((addr, "[::]") for addr in ("[::]", "::", "", "0:0:0:0:0:0:0:0")),
+    ],
 )
 def test_every_address_is_of_ipv6_and_ipv4(addr: str, shown: str) -> None:
     """As in Go, one port serves both, whichever of them stands for every address."""
@@ -117,6 +121,15 @@ def test_stderr_may_refuse_what_is_written(path: str) -> None:
     mode = "rb" if path == os.devnull else "wb"
     with open(path, mode) as stderr, running(stderr=stderr) as (_, port):
         asyncio.run(join_and_leave(port))
+
+
+@pytest.mark.parametrize(
+    ("args", "code"), [(["-h"], 0), (["-port", "x"], 2), (["-addr", "192.0.2.1"], 1)]
+)
+def test_the_exit_code_is_the_same_if_nobody_can_be_told(args: list[str], code: int) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, str(MAIN), *args]
+        assert subprocess.run(command, cwd=TESTS, stderr=full, stdout=full).returncode == code
 
 
 # Its log
@@ -184,7 +197,7 @@ def test_clients_cause_a_bounded_number_of_records() -> None:
         process.wait_for_line("left out")
     seconds = time.monotonic() - started
     records = [line for line in process.lines if "joined" in line or "left room" in line]
-    assert 100 <= len(records) <= 100 * (seconds + 1)
+    assert 90 <= len(records) <= 100 * (seconds + 1)
     missing = [re.search(r"WARNING (\d+) log records were left out", it) for it in process.lines]
     assert len(records) + sum(int(found[1]) for found in missing if found) == 2 * 3000
 
@@ -196,6 +209,14 @@ def catches(pid: int, number: signal.Signals) -> bool:
     status = (Path("/proc") / str(pid) / "status").read_text()
     mask = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return bool(mask and int(mask[1], 16) >> (number - 1) & 1)
+
+
+def test_nothing_is_imported_before_signals_are_caught() -> None:
+    """What Python has not imported itself by then takes time, in which a signal would be lost."""
+    code = "import sys; had = set(sys.modules); import process; print(set(sys.modules) - had)"
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=MAIN.parent, capture_output=True, text=True)
+    assert ended.stdout == "{'process'}\n"
 
 
 @needs_proc

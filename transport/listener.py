@@ -103,10 +103,14 @@ class Listener:
         """
         self.arriving.add(connection)
         if fd == self._max_files - 1:
-            now = asyncio.get_running_loop().time()
-            if now - self._was_full >= FULL_INTERVAL:
-                self._was_full = now
-                logger.warning("%d files are open, no more clients can be accepted", fd + 1)
+            self.full()
+
+    def full(self) -> None:
+        """Say, once in a while, that no more files can be opened."""
+        now = asyncio.get_running_loop().time()
+        if now - self._was_full >= FULL_INTERVAL:
+            self._was_full = now
+            logger.warning("%d files are open, no more clients can be accepted", self._max_files)
 
     def stop(self) -> None:
         """Accepts no more and drops those whose request has not come; may be called again."""
@@ -207,10 +211,15 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def _pass_on(self) -> None:
         """Gives the connection to the HTTPServer, with all that has come."""
-        self._arrived()
         server = self._listener.http_server
         address = self._transport.get_extra_info("peername")
-        fd = os.dup(self._transport.get_extra_info("socket").fileno())
+        try:
+            fd = os.dup(self._transport.get_extra_info("socket").fileno())
+        except OSError:  # This connection has the last file that may be open.
+            self._listener.full()
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        self._arrived()
         # Closes the transport's own descriptor, and not the connection.
         self._transport.abort()
         stream = _PassedOnStream(
