@@ -28,10 +28,9 @@ from model.message import (
 )
 from model.room import Client
 from repository.room import NotFoundError, RepositoryError
-from transport.choice import websocket_protocol
-from transport.fallback import StreamProtocol
+from transport.choice import Conn, websocket_protocol
 from transport.handshake import refusal
-from transport.protocol import LoopProtocol
+from transport.private import reason_phrase
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Handler(WebSocketHandler):
     per connection.
     """
 
-    ws_connection: LoopProtocol | StreamProtocol | None
+    ws_connection: Conn | None  # type: ignore[assignment]  # Tornado's type has less.
 
     def initialize(self, manager: RoomManager, config: Config, connections: Connections) -> None:
         self.manager = manager
@@ -71,7 +70,7 @@ class Handler(WebSocketHandler):
         self.connections = connections
         self.client = NOBODY
         # What ws_connection was before the server closed it.
-        self._closing: LoopProtocol | StreamProtocol | None = None
+        self._closing: Conn | None = None
         self._keepalive: asyncio.TimerHandle | None = None
 
     # The handshake
@@ -88,15 +87,15 @@ class Handler(WebSocketHandler):
         Tornado's own `get` also judges the fields Origin and Sec-Fetch-Site, and raises for some.
         """
         self.open_args, self.open_kwargs = (), {}
-        self.ws_connection = websocket_protocol(self)
+        self.ws_connection = connection = websocket_protocol(self)
         self.clear_header("Sec-WebSocket-Version")
-        await self.ws_connection.accept_connection(self)
+        await connection.accept_connection(self)
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             # What does not ask for an upgrade is refused for that first, whatever its method.
             self.set_status(refusal(self.request) or status_code)
-        self.finish(f"{self._reason}\n")
+        self.finish(f"{reason_phrase(self)}\n")
 
     # The connection
 

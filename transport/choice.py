@@ -1,31 +1,58 @@
 """Which protocol serves a WebSocket."""
 
+from functools import lru_cache
+from typing import Protocol
+
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
+from transport.connection import Limits
 from transport.fallback import StreamProtocol
 from transport.handshake import refusal
 from transport.listener import UpgradeConnection
 from transport.protocol import LoopProtocol
 
 
-def websocket_protocol(handler: WebSocketHandler) -> LoopProtocol | StreamProtocol:
+class Conn(Protocol):
+    """What a handler uses of its connection (gorilla's `Conn`), whichever protocol that has."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the operating system has not taken yet."""
+
+    def write_text(self, text: bytes) -> None:
+        """Write a text message that is UTF-8 already; once closing, do nothing."""
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Send the close and wait for the peer's, not for ever."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+def websocket_protocol(
+    handler: WebSocketHandler, limits: Limits | None = None
+) -> LoopProtocol | StreamProtocol:
     """The protocol for a handler's connection, to be returned by its `get_websocket_protocol`.
 
-    It has the handler's sizes and times. Where a `Listener` keeps the connection it is
-    `LoopProtocol`, which does not compress; where a `HTTPServer` has it, such as under TLS,
-    Tornado's. Raises HTTPError for a request that opens no WebSocket.
+    Without `limits` it has those of the application's settings, as Tornado documents them. Where a
+    `Listener` keeps the connection it is `LoopProtocol`, which does not compress; where a
+    `HTTPServer` has it, such as under TLS, Tornado's. Raises HTTPError for a request that opens no
+    WebSocket.
     """
     status = refusal(handler.request)
     if status is not None:
         raise HTTPError(status)
-    protocol = (
-        LoopProtocol
-        if isinstance(handler.request.connection, UpgradeConnection)
-        else StreamProtocol
-    )
-    interval = handler.ping_interval or 0
-    timeout = handler.ping_timeout
-    return protocol(
-        handler, handler.max_message_size, interval, interval if timeout is None else timeout
-    )
+    if limits is None:
+        interval = handler.ping_interval or 0
+        timeout = interval if handler.ping_timeout is None else handler.ping_timeout
+        limits = _limits(handler.max_message_size, interval, timeout)
+    if isinstance(handler.request.connection, UpgradeConnection):
+        return LoopProtocol(handler, limits)
+    return StreamProtocol(handler, limits)
+
+
+@lru_cache
+def _limits(max_message_size: int, ping_interval: float, ping_timeout: float) -> Limits:
+    """One value for all connections that have the same."""
+    return Limits(max_message_size, ping_interval, ping_timeout)

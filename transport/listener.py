@@ -28,10 +28,10 @@ from tornado.httputil import (
     ResponseStartLine,
     parse_request_start_line,
 )
-from tornado.iostream import IOStream
 from tornado.web import Application
 
 from transport.handshake import has_token
+from transport.private import HeadStream
 
 if sys.platform != "win32":
     import resource
@@ -308,7 +308,7 @@ class _Get(str):
 _GET = _Get("GET")
 
 
-class _PassedOnStream(IOStream):
+class _PassedOnStream(HeadStream):
     """A stream some of which has been read already.
 
     The next request on it may be long in coming, but once it has begun its head must be there after
@@ -334,7 +334,7 @@ class _PassedOnStream(IOStream):
     ) -> "asyncio.Future[bytes]":
         """Tornado waits for a request's head, and for nothing else, with this."""
         self._awaits_head = True
-        if self._read_buffer_size:
+        if self.unread:
             self._head_begins()
         head = cast("asyncio.Future[bytes]", super().read_until_regex(regex, max_bytes))
         head.add_done_callback(self._head_ends)

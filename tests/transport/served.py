@@ -18,6 +18,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from tests.conformance.client import TIME_LIMIT, Client, Connection, Opcode, frame
 from transport.choice import websocket_protocol
+from transport.connection import Limits
 from transport.frames import Close, Ping, Pong
 from transport.listener import Listener
 
@@ -38,7 +39,12 @@ class Recorder(WebSocketHandler):
         return origin != "http://refused"
 
     def get_websocket_protocol(self) -> WebSocketProtocol:
-        return websocket_protocol(self)
+        if not self.served.limits:
+            return websocket_protocol(self)
+        interval = self.ping_interval or 0
+        timeout = interval if self.ping_timeout is None else self.ping_timeout
+        limits = Limits(self.max_message_size, interval, timeout, **self.served.limits)
+        return websocket_protocol(self, limits)
 
     def open(self) -> Awaitable[None] | None:
         self.set_nodelay(True)  # Or what is small waits for what it follows to be acknowledged.
@@ -112,11 +118,13 @@ class Served:
         self,
         handler: type[WebSocketHandler],
         tornado: bool,
+        limits: dict[str, float],
         listener: dict[str, Any],
         http_server: dict[str, Any],
         settings: dict[str, Any],
     ) -> None:
         self.tornado = tornado
+        self.limits = limits
         routes: list[Any] = [("/echo", handler, {"served": self}), ("/", Page)]
         self.app = Application(routes, log_function=lambda handler: None, **settings)
         self.http_server = HTTPServer(self.app, **http_server)
@@ -198,12 +206,14 @@ async def served(
     upgrades: bool = True,
     buffer: int | None = None,
     ssl_options: SSLContext | None = None,
+    limits: dict[str, float] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """Serves through a Listener, or through Tornado's HTTPServer alone.
 
-    `buffer` bounds what the kernel keeps of each connection. At the end every connection is gone,
-    every handler that was opened has been told so once, and nothing has failed behind the scenes.
+    `limits` are those of `Limits` that are not its defaults. `buffer` bounds what the kernel keeps
+    of each connection. At the end every connection is gone, every handler that was opened has been
+    told so once, and nothing has failed behind the scenes.
     """
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
@@ -211,6 +221,7 @@ async def served(
     server = Served(
         handler,
         tornado,
+        limits or {},
         {"handshake_timeout": handshake_timeout, "upgrades": upgrades},
         {"idle_connection_timeout": idle_timeout, "ssl_options": ssl_options},
         settings,

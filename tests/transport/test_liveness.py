@@ -8,7 +8,6 @@ from time import sleep
 
 import pytest
 
-import transport.protocol
 from tests.conformance.client import (
     Client,
     Frame,
@@ -34,13 +33,13 @@ async def receive_close(client: Client) -> tuple[int, str]:
 
 
 @on_both
-async def test_who_is_silent_is_told_that_it_is_given_up(
-    tornado: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_silent_is_told_that_it_is_given_up(tornado: bool) -> None:
     """With 1011, and the handler at once, without waiting for an answer."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 600.0)
     async with served(
-        tornado=tornado, websocket_ping_interval=0.05, websocket_ping_timeout=0.02
+        tornado=tornado,
+        websocket_ping_interval=0.05,
+        websocket_ping_timeout=0.02,
+        limits={"close_timeout": 600.0},
     ) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -50,13 +49,13 @@ async def test_who_is_silent_is_told_that_it_is_given_up(
 
 
 @on_both
-async def test_who_is_given_up_and_does_not_end_the_connection_is_dropped(
-    tornado: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_given_up_and_does_not_end_the_connection_is_dropped(tornado: bool) -> None:
     """What it still sends reaches nobody."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.1)
     async with served(
-        tornado=tornado, websocket_ping_interval=0.05, websocket_ping_timeout=0.02
+        tornado=tornado,
+        websocket_ping_interval=0.05,
+        websocket_ping_timeout=0.02,
+        limits={"close_timeout": 0.1},
     ) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -114,13 +113,14 @@ async def test_who_takes_long_to_send_one_frame_is_there(tornado: bool) -> None:
 
 
 @on_both
-async def test_who_talks_and_takes_nothing_is_given_up(
-    tornado: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_talks_and_takes_nothing_is_given_up(tornado: bool) -> None:
     """It would never hear what waits for it."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.1)
     async with served(
-        Recorder, tornado=tornado, buffer=SMALL_BUFFER, websocket_ping_interval=0.5
+        Recorder,
+        tornado=tornado,
+        buffer=SMALL_BUFFER,
+        websocket_ping_interval=0.5,
+        limits={"close_timeout": 0.1},
     ) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
@@ -133,11 +133,13 @@ async def test_who_talks_and_takes_nothing_is_given_up(
 
 
 @on_both
-async def test_a_standstill_does_not_count(tornado: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_standstill_does_not_count(tornado: bool) -> None:
     """Who could not be heard meanwhile has all of its time again."""
-    monkeypatch.setattr(transport.protocol, "STANDSTILL", 0.1)
     async with served(
-        tornado=tornado, websocket_ping_interval=0.4, websocket_ping_timeout=0.2
+        tornado=tornado,
+        websocket_ping_interval=0.4,
+        websocket_ping_timeout=0.2,
+        limits={"standstill": 0.1},
     ) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -153,13 +155,13 @@ async def test_a_standstill_does_not_count(tornado: bool, monkeypatch: pytest.Mo
 
 
 @on_both
-async def test_a_standstill_does_not_count_for_who_answers_no_pings(
-    tornado: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_standstill_does_not_count_for_who_answers_no_pings(tornado: bool) -> None:
     """Nor does it if it was a ping that was late."""
-    monkeypatch.setattr(transport.protocol, "STANDSTILL", 0.1)
     async with served(
-        tornado=tornado, websocket_ping_interval=0.4, websocket_ping_timeout=0.1
+        tornado=tornado,
+        websocket_ping_interval=0.4,
+        websocket_ping_timeout=0.1,
+        limits={"standstill": 0.1},
     ) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -197,12 +199,11 @@ async def read_slowly(client: Client) -> tuple[int, str]:
     ],
     ids=["small-buffer", "large-buffer"],
 )
-async def test_who_reads_slowly_comes_to_read_the_close(
-    tornado: bool, buffer: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_reads_slowly_comes_to_read_the_close(tornado: bool, buffer: int | None) -> None:
     """However long it takes, as long as it takes something."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.2)
-    async with served(Echo, tornado=tornado, buffer=buffer) as server:
+    async with served(
+        Echo, tornado=tornado, buffer=buffer, limits={"close_timeout": 0.2}
+    ) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         handler.write_message(b"x" * MUCH, binary=True)
@@ -211,13 +212,14 @@ async def test_who_reads_slowly_comes_to_read_the_close(
 
 
 @on_both
-async def test_who_reads_slowly_has_not_for_ever(
-    tornado: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_reads_slowly_has_not_for_ever(tornado: bool) -> None:
     """What waits for it is freed in the end."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.2)
-    monkeypatch.setattr(transport.protocol, "END_TIMEOUT", 0.5)
-    async with served(Echo, tornado=tornado, buffer=SMALL_BUFFER) as server:
+    async with served(
+        Echo,
+        tornado=tornado,
+        buffer=SMALL_BUFFER,
+        limits={"close_timeout": 0.2, "end_timeout": 0.5},
+    ) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         handler.write_message(b"x" * MUCH, binary=True)
@@ -231,12 +233,11 @@ async def test_who_reads_slowly_has_not_for_ever(
 
 
 @on_both
-async def test_who_does_not_read_at_all_is_dropped_soon(
-    tornado: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_does_not_read_at_all_is_dropped_soon(tornado: bool) -> None:
     """It has the time that answering the close would take, and no more."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.2)
-    async with served(Echo, tornado=tornado, buffer=SMALL_BUFFER) as server:
+    async with served(
+        Echo, tornado=tornado, buffer=SMALL_BUFFER, limits={"close_timeout": 0.2}
+    ) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         client.stop_reading()

@@ -14,7 +14,6 @@ import pytest
 from tornado.gen import BadYieldError
 from tornado.websocket import WebSocketClosedError
 
-import transport.protocol
 from tests.conformance.client import (
     ABNORMAL,
     ACCEPT,
@@ -270,11 +269,10 @@ async def works_beside(server: Served) -> None:
 @pytest.mark.parametrize("turn", [0.005, 0.0])
 @pytest.mark.parametrize("handler_class", [Recorder, Busy])
 async def test_what_was_sent_before_a_half_close_is_handled(
-    handler_class: type[Recorder], turn: float, monkeypatch: pytest.MonkeyPatch
+    handler_class: type[Recorder], turn: float
 ) -> None:
     """However many turns it takes; then the end is told of."""
-    monkeypatch.setattr(transport.protocol, "TURN", turn)
-    async with served(handler_class) as server:
+    async with served(handler_class, limits={"turn": turn}) as server:
         client = await server.connect()
         handler = await server.handler()
         client.write(b"".join(text_frame(str(count)) for count in range(100)))
@@ -417,12 +415,9 @@ async def test_open_may_close() -> None:
         await (await server.handler()).is_closed()
 
 
-async def test_a_peer_that_does_not_answer_a_close_is_dropped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_peer_that_does_not_answer_a_close_is_dropped() -> None:
     """Even one that goes on sending."""
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.05)
-    async with served() as server:
+    async with served(limits={"close_timeout": 0.05}) as server:
         client = await server.connect()
         handler = await server.handler()
         handler.close(1001)
@@ -434,11 +429,8 @@ async def test_a_peer_that_does_not_answer_a_close_is_dropped(
 
 
 @pytest.mark.parametrize("half_closed", [True, False])
-async def test_a_peer_that_does_not_read_at_the_end_is_dropped(
-    half_closed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.05)
-    async with served(buffer=SMALL_BUFFER) as server:
+async def test_a_peer_that_does_not_read_at_the_end_is_dropped(half_closed: bool) -> None:
+    async with served(buffer=SMALL_BUFFER, limits={"close_timeout": 0.05}) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         client.stop_reading()
@@ -477,11 +469,8 @@ async def test_a_message_that_is_too_big_is_refused_by_its_header() -> None:
         assert await receive_close(client) == (1009, "message too big")
 
 
-async def test_who_breaks_the_protocol_and_stays_is_dropped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(transport.protocol, "CLOSE_TIMEOUT", 0.05)
-    async with served() as server:
+async def test_who_breaks_the_protocol_and_stays_is_dropped() -> None:
+    async with served(limits={"close_timeout": 0.05}) as server:
         client = await server.connect()
         await client.send(frame(3))
         assert await client.closed() == 1002
@@ -709,11 +698,12 @@ class Flood(Recorder):
 
 @pytest.mark.parametrize("half_closed", [True, False])
 async def test_a_peer_that_takes_nothing_is_dropped_though_the_handler_is_busy(
-    half_closed: bool, monkeypatch: pytest.MonkeyPatch
+    half_closed: bool,
 ) -> None:
     """What the handler waits for would never come."""
-    monkeypatch.setattr(transport.protocol, "TURN", 0.0)
-    async with served(Flood, buffer=SMALL_BUFFER, websocket_ping_interval=0.1) as server:
+    async with served(
+        Flood, buffer=SMALL_BUFFER, websocket_ping_interval=0.1, limits={"turn": 0.0}
+    ) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         client.stop_reading()
@@ -721,7 +711,7 @@ async def test_a_peer_that_takes_nothing_is_dropped_though_the_handler_is_busy(
         client.write(text_frame("") * 100 + text_frame("flood"))
         if half_closed:
             client.half_close()
-            await until(lambda: handler.ws_connection._at_eof)
+            await until(lambda: bool(handler.ws_connection._pending))
         await handler.is_closed()
 
 
