@@ -25,6 +25,7 @@ ROOMS = {
     "model": set[str](),
     "repository": {"model"},
     "repository.mem": {"model", "repository"},
+    "version": set[str](),
 }
 # What may come from outside, besides the standard library.
 PACKAGES = {
@@ -42,6 +43,7 @@ PACKAGES = {
     "model": {"epyxid", "msgspec"},
     "repository": set[str](),
     "repository.mem": set[str](),
+    "version": set[str](),
 }
 
 # What imports modules without an import statement.
