@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test test-browser lint bench clean
+.PHONY: help run demo test test-browser test-build lint bench build clean
+
+help:  ## list these commands
+	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 8080"
 	$(BIN)/python main.py $(ARGS)
@@ -10,11 +13,14 @@ run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 80
 demo: .venv/run  ## start the server with the demo page; flags go into ARGS here too
 	$(BIN)/python main.py -demo $(ARGS)
 
-test: .venv/test  ## run the tests but those in a browser; pytest's arguments go into ARGS
-	$(BIN)/python -X dev -m pytest --ignore tests/browser $(ARGS)
+test: .venv/test  ## run the tests, except in a browser; pytest's arguments go into ARGS
+	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(ARGS)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)
+
+test-build: build .venv/test  ## make the executable file and run its tests
+	$(BIN)/python -X dev -m pytest tests/build $(ARGS)
 
 lint: .venv/test  ## style and types
 	$(BIN)/ruff check .
@@ -24,12 +30,24 @@ lint: .venv/test  ## style and types
 bench: .venv/bench  ## measure this server and others; ARGS=--help lists the options
 	$(BIN)/python -m bench $(ARGS)
 
-clean:
-	rm -rf .venv
+build: .venv/build  ## make dist/signaling-server, one executable file that needs no Python
+	$(BIN)/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath .venv/pyinstaller \
+		bundle/signaling-server.spec
+
+clean:  ## remove the virtual environment and what was built
+	rm -rf .venv dist
+
+# Another Python than the environment's, if one is asked for, makes the environment anew.
+ifneq ($(origin PYTHON),file)
+version_of = $(shell $(1) -c 'import sys; print(sys.version)' 2>&1)
+ifneq ($(call version_of,$(PYTHON)),$(call version_of,$(BIN)/python))
+.PHONY: .venv/run
+endif
+endif
 
 .venv/run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	touch $@
 
@@ -39,4 +57,8 @@ clean:
 
 .venv/bench: .venv/run bench/requirements.txt
 	$(BIN)/pip install --quiet --requirement bench/requirements.txt
+	touch $@
+
+.venv/build: .venv/run bundle/requirements.txt
+	$(BIN)/pip install --quiet --requirement bundle/requirements.txt
 	touch $@

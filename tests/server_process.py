@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ TESTS = Path(__file__).resolve().parent
 MAIN = TESTS.parent / "main.py"
 
 LISTENING = re.compile(r"listening on (?P<host>\S+):(?P<port>\d+)")
+COMMAND = (sys.executable, str(MAIN))
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -29,7 +30,7 @@ def run_main(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``main.py`` with these arguments to its end, which must come within ten seconds."""
     return subprocess.run(
-        [sys.executable, str(MAIN), *args],
+        [*COMMAND, *args],
         cwd=cwd,
         env=_environment(env),
         capture_output=True,
@@ -109,7 +110,11 @@ class ServerProcess:
 
 @contextmanager
 def server_process(
-    *flags: str, env: Mapping[str, str] = NO_VARIABLES, cwd: Path = TESTS, exit_code: int = 0
+    *flags: str,
+    env: Mapping[str, str] = NO_VARIABLES,
+    cwd: Path = TESTS,
+    exit_code: int = 0,
+    command: Sequence[str] = COMMAND,
 ) -> Iterator[ServerProcess]:
     """Run a server on a free port of 127.0.0.1, unless `flags` say otherwise; end it on leaving.
 
@@ -117,7 +122,7 @@ def server_process(
     ends with another exit code than this, and when it has written a traceback.
     """
     with subprocess.Popen(
-        [sys.executable, str(MAIN), "-addr", "127.0.0.1", "-port", "0", *flags],
+        [*command, "-addr", "127.0.0.1", "-port", "0", *flags],
         cwd=cwd,
         env=_environment(env),
         stdin=subprocess.DEVNULL,

@@ -27,6 +27,7 @@ ROOMS = {
     "model": set[str](),
     "repository": {"model"},
     "repository.mem": {"model", "repository"},
+    "version": set[str](),
 }
 # What may come from outside, besides the standard library.
 PACKAGES = {
@@ -45,6 +46,7 @@ PACKAGES = {
     "model": {"epyxid", "msgspec"},
     "repository": set[str](),
     "repository.mem": set[str](),
+    "version": set[str](),
 }
 
 # What imports modules without an import statement.

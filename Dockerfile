@@ -1,0 +1,28 @@
+# docker build -t signaling-server . && docker run -p 5000:5000 signaling-server
+# Flags go behind the name, settings into -e or --env-file: docker run -p 5000:5000 signaling-server -demo
+FROM python:3.13-slim
+
+WORKDIR /app
+
+# First what seldom changes. All but the packages for tests, which requirements.txt has at its end.
+COPY requirements.txt .
+RUN sed -i '/^pytest/d' requirements.txt \
+    && pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore -r requirements.txt
+
+# The server may read all of it, whatever the checkout's umask was, and write nothing, not even what
+# Python would compile at each start.
+COPY . .
+RUN chmod -R a+rX . && python -m compileall -q .
+
+# A user without a name, a home or rights.
+USER 65532:65532
+
+EXPOSE 5000
+
+# Follows PORT, but not -port: which port is published is up to docker run.
+HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 \
+    CMD ["python", "-Ic", "import os, urllib.request as http; http.urlopen('http://127.0.0.1:%s/health' % (os.getenv('PORT') or 5000), timeout=2)"]
+
+# Without a shell, so that SIGTERM reaches the server: it closes every client, which takes up to
+# SIGNALING_SHUTDOWN_TIMEOUT of the 10 seconds that docker stop waits.
+ENTRYPOINT ["python", "main.py"]

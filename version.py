@@ -1,0 +1,3 @@
+"""The version of the server, as CHANGELOG.md counts."""
+
+VERSION = "0.1.0"
