@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test test-browser lint bench clean
+.PHONY: run demo test test-browser lint docs bench clean
 
 run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 8080"
 	$(BIN)/python main.py $(ARGS)
@@ -20,6 +20,9 @@ lint: .venv/test  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+
+docs: .venv/run  ## bring the links to code and the quotations in the documents up to date
+	$(BIN)/python -m docs.references
 
 bench: .venv/bench  ## measure this server and others; ARGS=--help lists the options
 	$(BIN)/python -m bench $(ARGS)
