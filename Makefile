@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo test test-browser test-build lint bench build clean
+.PHONY: help run demo test test-browser test-build lint docs bench build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ lint: .venv/test  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+
+docs: .venv/run  ## bring the links to code and the quotations in the documents up to date
+	$(BIN)/python -m docs.references
 
 bench: .venv/bench  ## measure this server and others; ARGS=--help lists the options
 	$(BIN)/python -m bench $(ARGS)

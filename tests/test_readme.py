@@ -41,7 +41,9 @@ def defaults() -> list[tuple[str, str]]:
 
 
 def anchors(path: Path) -> set[str]:
-    """What the headings of a document are called in links to them."""
+    """What the headings of a document, or the lines of code, are called in links to them."""
+    if path.suffix != ".md":
+        return {f"L{number}" for number, _ in enumerate(text_of(path).splitlines(), 1)}
     prose = FENCE.sub("", text_of(path))
     slugs = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(prose))
     return {slug.replace(" ", "-") for slug in slugs}
