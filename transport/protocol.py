@@ -47,25 +47,27 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     Serves connections that a `Listener` accepted; `websocket_protocol` tells.
     """
 
+    # What is rarely anything else costs an idle connection nothing as an attribute of the class.
+    _subprotocol: str | None = None
+    _handler_busy = False
+    """Whether a coroutine of the handler runs, or the next turn is awaited."""
+    _pending: Sequence[Event | End] = ()
+    """What has come behind the event that the handler is busy with."""
+    _write_paused = False
+    """Whether much is unsent."""
+    _drain_waiters: list[asyncio.Future[None]] | None = None
+    """Messages that count as written once that has been taken."""
+    _last_pong: bytes | None = None
+    """The pong to send then."""
+    _handler_told = False
+    """Whether the handler knows that it is over."""
+
     def __init__(self, handler: WebSocketHandler, limits: Limits) -> None:
         super().__init__(handler)
         self.start_keeping_time(limits)
         self._transport: asyncio.Transport | None = None
         self._parser = FrameParser(limits.max_message_size, unmask)
         self._connection = Connection(_discard)
-        self._subprotocol: str | None = None
-        self._handler_busy = False
-        """Whether a coroutine of the handler runs, or the next turn is awaited."""
-        self._pending: list[Event | End] = []
-        """What has come behind the event that the handler is busy with."""
-        self._write_paused = False
-        """Whether much is unsent."""
-        self._drain_waiters: list[asyncio.Future[None]] = []
-        """Messages that count as written once that has been taken."""
-        self._last_pong: bytes | None = None
-        """The pong to send then."""
-        self._handler_told = False
-        """Whether the handler knows that it is over."""
 
     # The handshake
 
@@ -114,22 +116,22 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         events = self._parser.feed(data)
         if self._handler_busy:
             self._pause_reading()
-            self._pending += events
+            self._pending = [*self._pending, *events]
         else:
             self._handle(events)
 
     def eof_received(self) -> bool:
         """The peer is still sent what it is owed; then the connection ends."""
         if self._handler_busy:
-            self._pending.append(End())
+            self._pending = [*self._pending, End()]
         else:
             self._handle([End()])
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_timer(None)
-        waiters, self._drain_waiters = self._drain_waiters, []
-        for waiter in waiters:
+        waiters, self._drain_waiters = self._drain_waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_exception(WebSocketClosedError())
                 waiter.exception()  # Nobody has to look at it.
@@ -142,8 +144,8 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
         self._liveness.backlog_taken()
-        waiters, self._drain_waiters = self._drain_waiters, []
-        for waiter in waiters:
+        waiters, self._drain_waiters = self._drain_waiters, None
+        for waiter in waiters or ():
             future_set_result_unless_cancelled(waiter, None)
         pong, self._last_pong = self._last_pong, None
         if pong is not None:
@@ -182,10 +184,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             else:
                 self._refuse(*event)
             if self._handler_busy:
-                self._pending = list(events[position:])
+                self._pending = events[position:]
                 return
             if position < len(events) and perf_counter() > turn_ends:
-                self._pending = list(events[position:])
+                self._pending = events[position:]
                 self._handler_busy = True
                 self._loop.call_soon(self._continue)
                 return
@@ -208,7 +210,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     def _continue(self, _: object = None) -> None:
         """Go on: the handler is done, or it is this peer's turn again."""
         self._handler_busy = False
-        events, self._pending = self._pending, []
+        events, self._pending = self._pending, ()
         self._handle(events)
         if self._handler_busy:
             return
@@ -255,6 +257,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         send(utf8(message))
         written: asyncio.Future[None] = self._loop.create_future()
         if self._write_paused:
+            self._drain_waiters = self._drain_waiters or []
             self._drain_waiters.append(written)
         else:
             written.set_result(None)
