@@ -26,6 +26,8 @@ const ANNOUNCEMENT = 1000;
 const PROOF = 2000;
 /** For the connection to the server to be there. */
 const CONNECTING = 10_000;
+/** For the user to answer the browser's question for camera and microphone. */
+const ASKING = 3000;
 /** For the server to answer what follows a join. Whatever does not answer is taken to have joined. */
 const VERDICT = 5000;
 /** For a member to be connected: where there is no way at all, browsers never say so. */
@@ -321,7 +323,8 @@ export class SignalingClient extends EventTarget {
     if (moving) this.#removeAll();
     if (this.#state === "new" || this.#state === "closed") this.#setState("connecting");
     try {
-      await this.openMedia();
+      // What is allowed later is added to the calls.
+      await Promise.race([this.openMedia(), new Promise((over) => setTimeout(over, ASKING))]);
       if (life === this.#life && this.#state === "connecting") {
         // An attempt of a call before this one serves as well.
         await (this.#opening ??= this.#open());

@@ -731,6 +731,30 @@ def test_what_the_browser_has_against_every_connection(
     assert not events(page, "state")
 
 
+def test_a_question_that_nobody_answers(open_tab: OpenTab, demo: str, join: Join) -> None:
+    """Holds up joining for seconds at most; what is allowed later is added."""
+    other = join("asked")
+    page = sdk_page(open_tab, demo)
+    page.evaluate(
+        """() => {
+          const { mediaDevices } = navigator;
+          const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+          mediaDevices.getUserMedia = (wish) => new Promise((resolve, reject) => {
+            window.answer = () => ask(wish).then(resolve, reject);
+          });
+          window.client = newClient();
+        }"""
+    )
+    page.evaluate("client.joinRoom('asked')")
+    assert page.evaluate("[client.state, client.stream]") == ["joined", None]
+    connected(page, 1)
+    page.evaluate("answer()")
+    other.wait_for_function(
+        "[...client.members.values()].some(({ info }) => info?.audio && info.video)"
+    )
+    assert page.evaluate("client.stream.getTracks().length") == 2
+
+
 def test_a_connection_that_cannot_be_made_is_told(join: Join) -> None:
     """Where the browser makes no more of them, that is an error of the member."""
     page = join("no more")
