@@ -74,7 +74,8 @@ class _Handler(QueueHandler):
         if now - self._second >= 1:
             self._second = now
             self._in_second = 0
-        if self._in_second >= RATE - FOR_WARNINGS * (record.levelno < logging.WARNING):
+        rate = RATE if record.levelno >= logging.WARNING else RATE - FOR_WARNINGS
+        if self._in_second >= rate:
             self.left_out += 1
             return False
         self._in_second += 1

@@ -23,6 +23,13 @@ except ImportError:  # There is none for Windows.
 logger = logging.getLogger(__name__)
 
 
+def main() -> None:
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        process.ignore_stop_signals()
+
+
 def run(argv: Sequence[str]) -> int:
     """Returns the exit code.
 
@@ -49,13 +56,6 @@ def run(argv: Sequence[str]) -> int:
         say(str(error))
         return 1
     return 0
-
-
-def main() -> None:
-    try:
-        sys.exit(run(sys.argv[1:]))
-    finally:
-        process.ignore_stop_signals()
 
 
 if __name__ == "__main__":

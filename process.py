@@ -26,8 +26,12 @@ def begin() -> None:
     on_stop_signal(lambda: os._exit(0))
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    while os.open(os.devnull, os.O_RDWR) <= 2:
-        pass
+    try:
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(descriptor)
+    except OSError:
+        pass  # There is no null device, as in a bare chroot.
 
 
 def on_stop_signal(stop: "Callable[[], object]") -> None:

@@ -40,9 +40,10 @@ BACKLOG = 4096
 # No request has a use for a body.
 MAX_BODY_SIZE = 64 * 1024
 
-
+# The original's.
 PATHS = ("/health", "/connect", "/ws")
 
+# Of a target in absolute form: what stands before the path.
 _AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 

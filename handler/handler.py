@@ -104,7 +104,8 @@ class Handler(WebSocketHandler):
         try:
             self._begin()
         except BaseException:
-            # Tornado's protocol does not, and with the other it does no harm.
+            # After an `open` that failed, LoopProtocol calls it and Tornado's protocol does not; a
+            # second call does nothing.
             self.on_close()
             raise
 

@@ -1,0 +1,52 @@
+"""Which records reach the log's thread; what it does with them is in test_process.py."""
+
+import logging
+
+import pytest
+
+from log import FOR_WARNINGS, QUEUED, RATE, _Handler
+
+
+def record(name: str, level: int) -> logging.LogRecord:
+    return logging.LogRecord(name, level, "", 0, "text", (), None)
+
+
+@pytest.fixture
+def handler() -> _Handler:
+    return _Handler()
+
+
+def queued(handler: _Handler) -> int:
+    return int(handler.queue.qsize())  # type: ignore[attr-defined]  # It is a queue.Queue.
+
+
+def test_joins_do_not_crowd_out_warnings(
+    handler: _Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do warnings have no bound; the next second is as good as the first."""
+    now = 100.0
+    monkeypatch.setattr("log.monotonic", lambda: now)
+    handler._second = now
+    for _ in range(2 * RATE):
+        handler.handle(record("manager.room", logging.INFO))
+    assert queued(handler) == RATE - FOR_WARNINGS
+    for _ in range(2 * RATE):
+        handler.handle(record("handler.handler", logging.ERROR))
+    assert queued(handler) == RATE
+    assert handler.left_out == 3 * RATE
+    now += 1
+    handler.handle(record("manager.room", logging.INFO))
+    assert queued(handler) == RATE + 1
+
+
+def test_what_no_client_causes_has_no_rate(handler: _Handler) -> None:
+    for _ in range(2 * RATE):
+        handler.handle(record("server", logging.INFO))
+    assert queued(handler) == 2 * RATE
+
+
+def test_what_finds_the_queue_full_is_left_out(handler: _Handler) -> None:
+    for _ in range(QUEUED + 3):
+        handler.handle(record("server", logging.INFO))
+    assert queued(handler) == QUEUED
+    assert handler.left_out == 3
