@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
 from tests.conformance.client import (
+    ACCEPT,
     KEY,
     TIME_LIMIT,
     Client,
@@ -117,6 +118,7 @@ ODD: Fields = [
     *(("Origin", origin) for origin in ("http://[object Object]", "http://[", "://", "\xff", "")),
     *(("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "x")),
     *(("Sec-WebSocket-Extensions", it) for it in ("", ";", "=,=", 'x;y="', "x; y=\xff", "a, , b;")),
+    ("Sec-WebSocket-Extensions", "x; a*=b; a*1*=c"),  # Parsers of RFC 2231 stumble over it.
     *(("Sec-WebSocket-Protocol", names) for names in ("", ",", "a b", "a, a", "\xff")),
     ("Content-Type", "multipart/form-data"),
     ("Content-Type", "application/json; charset=\xff"),
@@ -240,6 +242,16 @@ async def test_no_keys(url: str, key: str) -> None:
     with pytest.raises(HandshakeError) as error:
         await Client.connect(url, headers={"Sec-WebSocket-Key": key})
     assert error.value.response.status == 400
+
+
+@pytest.mark.parametrize(("keys", "status"), [((KEY, "x"), 101), (("x", KEY), 400)])
+async def test_the_first_of_two_keys_counts(url: str, keys: list[str], status: int) -> None:
+    """As in Go, where a field that is no list is its first line."""
+    fields = NEEDED[:-1] + [("Sec-WebSocket-Key", key) for key in keys]
+    response = await ask(url, handshake(fields))
+    assert response.status == status
+    if status == 101:
+        assert response.headers["sec-websocket-accept"] == ACCEPT
 
 
 METHODS = ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"]
