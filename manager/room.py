@@ -5,45 +5,52 @@ is atomic: of two clients that join a new room at once, one is first and is told
 """
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
-from model.message import SDP, ClientID, IceCandidate, Message, MessageType
+from model.message import ClientIDPayload, IceCandidatePayload, Message, MessageType, SDPPayload
 from model.room import Client, Room
-from repository.room import NotFoundError
-from repository.room import Room as RoomRepository
+from repository import room as repository
 
 logger = logging.getLogger(__name__)
+
+
+class RoomError(Exception):
+    """What was asked of the rooms could not be done."""
+
+
+class NotInRoomError(RoomError):
+    """A client is in no room, or not in the sender's."""
 
 
 class RoomManager:
     """Lets clients join and leave rooms, and passes messages on between the members of a room.
 
-    Apart from the NotFoundError that each method names, raises what the repository raises. Then
-    nothing has changed and nobody was told anything, as long as what was changed before can be
-    changed back.
+    Every method raises RoomError when the repository fails. Then nothing has changed and nobody was
+    told anything, as long as what was changed before can be changed back.
     """
 
-    def __init__(self, room_repo: RoomRepository) -> None:
+    def __init__(self, room_repo: repository.Room) -> None:
         self._room_repo = room_repo
 
     def join_room(self, client: Client, room_id: str) -> None:
-        """Adds the client to the room, creating it if necessary, and tells the other members.
+        """Add the client to the room, creating it if necessary, and tell the other members.
 
         A client that is in another room leaves that one first. Joining the same room again changes
         nothing, but the others are told again.
         """
         try:
             before = self.get_room_by_client_id(client.id)
-        except NotFoundError:
+        except NotInRoomError:
             before = None
         if before is not None and before.id == room_id:
             self._notify_new_client(before, client)
             return
 
-        with ExitStack() as undo:
+        with _repository_errors(), ExitStack() as undo:
             try:
                 room = self._room_repo.get(room_id)
-            except NotFoundError:
+            except repository.NotFoundError:
                 room = self._room_repo.create(Room(room_id))
                 undo.callback(self._room_repo.delete, room_id)
             if before is not None:
@@ -57,11 +64,12 @@ class RoomManager:
         self._notify_new_client(room, client)
 
     def leave_room(self, client: Client) -> None:
-        """Takes the client out of its room and tells the remaining members.
+        """Take the client out of its room and tell the remaining members.
 
-        Deletes the room if it is empty then. Raises NotFoundError when the client is in no room.
+        A room that is empty then is deleted. Raises NotInRoomError when the client is in no room.
         """
-        room = self._take_out(self.get_room_by_client_id(client.id), client)
+        with _repository_errors():
+            room = self._take_out(self.get_room_by_client_id(client.id), client)
         self._has_left(room, client)
 
     def _take_out(self, room: Room, client: Client) -> Room:
@@ -73,7 +81,7 @@ class RoomManager:
         return room
 
     def _put_back(self, before: Room, after: Room) -> None:
-        """Undoes `_take_out`."""
+        """Undo `_take_out`."""
         if after.clients:
             self._room_repo.update(before)
         else:
@@ -90,50 +98,57 @@ class RoomManager:
         self._notify(room, MessageType.LEAVE_CLIENT, leaving_client)
 
     def _notify(self, room: Room, message_type: MessageType, about: Client) -> None:
-        message = Message(message_type, ClientID(about.id)).encode()
+        message = Message(message_type, ClientIDPayload(about.id)).encode()
         for client in room.clients.values():
             if client is not about:
                 client.send(message)
 
     def get_client_by_id(self, client_id: str) -> Client:
-        """A client that is in a room. Raises NotFoundError."""
+        """Return a client that is in a room. Raises NotInRoomError."""
         return self.get_room_by_client_id(client_id).clients[client_id]
 
     def get_room_by_client_id(self, client_id: str) -> Room:
-        """The room that the client is in. Raises NotFoundError."""
-        return self._room_repo.get_by_client_id(client_id)
+        """Return the room that the client is in. Raises NotInRoomError."""
+        try:
+            return self._room_repo.get_by_client_id(client_id)
+        except repository.NotFoundError as error:
+            raise NotInRoomError(str(error)) from error
+        except repository.RepositoryError as error:
+            raise RoomError(str(error)) from error
 
-    def transfer_sdp_offer(self, sender: Client, sdp: SDP) -> None:
-        """Passes the offer on to the member of the sender's room that it names.
+    def transfer_sdp_offer(self, sender: Client, payload: SDPPayload) -> None:
+        """Pass an offer on to the member of the sender's room that it names.
 
-        Like the other two transfers: raises NotFoundError when the sender is in no room or the
-        addressee not in it; from one sender to one addressee, messages keep their order; a sender
-        may address itself.
+        As with the other two transfers, the payload becomes that of the message to the addressee:
+        it names the sender then. Messages from one sender to one addressee keep their order; a
+        sender may address itself. Raises NotInRoomError when the sender is in no room or the
+        addressee not in it.
         """
-        self._transfer(
-            sender, sdp.client_id, Message(MessageType.SDP_OFFER, SDP(sender.id, sdp.sdp))
-        )
+        self._transfer(sender, MessageType.SDP_OFFER, payload)
 
-    def transfer_sdp_answer(self, sender: Client, sdp: SDP) -> None:
-        """Passes the answer on; see `transfer_sdp_offer`."""
-        self._transfer(
-            sender, sdp.client_id, Message(MessageType.SDP_ANSWER, SDP(sender.id, sdp.sdp))
-        )
+    def transfer_sdp_answer(self, sender: Client, payload: SDPPayload) -> None:
+        """Pass an answer on; see `transfer_sdp_offer`."""
+        self._transfer(sender, MessageType.SDP_ANSWER, payload)
 
-    def transfer_ice_candidate(self, sender: Client, ice_candidate: IceCandidate) -> None:
-        """Passes the candidate on; see `transfer_sdp_offer`."""
-        payload = IceCandidate(
-            ice_candidate.candidate,
-            sender.id,
-            ice_candidate.sdpMLineIndex,
-            ice_candidate.sdpMid,
-            ice_candidate.usernameFragment,
-        )
-        self._transfer(sender, ice_candidate.client_id, Message(MessageType.ICE_CANDIDATE, payload))
+    def transfer_ice_candidate(self, sender: Client, payload: IceCandidatePayload) -> None:
+        """Pass a candidate on; see `transfer_sdp_offer`."""
+        self._transfer(sender, MessageType.ICE_CANDIDATE, payload)
 
-    def _transfer(self, sender: Client, target_client_id: str, message: Message) -> None:
-        room = self._room_repo.get_by_client_id(sender.id)
-        target_client = room.clients.get(target_client_id)
+    def _transfer(
+        self, sender: Client, message_type: MessageType, payload: SDPPayload | IceCandidatePayload
+    ) -> None:
+        room = self.get_room_by_client_id(sender.id)
+        target_client = room.clients.get(payload.client_id)
         if target_client is None:
-            raise NotFoundError(f"addressee is not in room {room.id!r}")
-        target_client.send(message.encode())
+            raise NotInRoomError(f"addressee is not in room {room.id!r}")
+        payload.client_id = sender.id
+        target_client.send(Message(message_type, payload).encode())
+
+
+@contextmanager
+def _repository_errors() -> Iterator[None]:
+    """Raise RoomError for what the repository raises."""
+    try:
+        yield
+    except repository.RepositoryError as error:
+        raise RoomError(str(error)) from error

@@ -21,30 +21,30 @@ class Room(ABC):
     """The rooms by their id, and the room that a client is in.
 
     Rooms are values (`model.room.Room`): what a method returns shows the room as it was then, and
-    changing a room means storing another value under its id. A client is in one room at the most;
-    the caller sees to that. No method waits, and none but `update` takes longer for more rooms or
-    more members.
+    to change a room is to store another value under its id. A client is in one room at the most;
+    the caller sees to that. No method waits. `get` and `get_by_client_id` take the same time
+    however many rooms and members there are; the others, time in proportion to the room's members.
     """
 
     @abstractmethod
     def get(self, room_id: str) -> model.Room:
-        """Raises NotFoundError."""
+        """Return the room. Raises NotFoundError."""
 
     @abstractmethod
     def create(self, room: model.Room) -> model.Room:
-        """Stores a room under an id that has none yet. Raises AlreadyExistsError."""
+        """Store a room under an id that has none yet. Raises AlreadyExistsError."""
 
     @abstractmethod
     def update(self, room: model.Room) -> model.Room:
-        """Puts the room in the place of the one with its id, in time proportional to its members.
+        """Put the room in the place of the one with its id. Raises NotFoundError.
 
-        From then on `get_by_client_id` finds it for just its members. Raises NotFoundError.
+        From then on `get_by_client_id` finds it for its members alone.
         """
 
     @abstractmethod
     def delete(self, room_id: str) -> None:
-        """Forgets the room and who is in it. Raises NotFoundError."""
+        """Forget the room and who is in it. Raises NotFoundError."""
 
     @abstractmethod
     def get_by_client_id(self, client_id: str) -> model.Room:
-        """The room that the client is in. Raises NotFoundError."""
+        """Return the room that the client is in. Raises NotFoundError."""

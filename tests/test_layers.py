@@ -1,4 +1,4 @@
-"""Who may know whom: the rules that keep the rooms of the house apart, read from the imports."""
+"""Who may know whom: the rules that keep the layers apart, read from the imports."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = {
+LAYERS = {
     "main": {"server", "config", "log", "process"},
     "server": {
         *("config", "demo", "handler", "manager", "memory", "process", "repository.mem"),
@@ -18,7 +18,7 @@ ROOMS = {
     "process": set[str](),
     "config": set[str](),
     "demo": set[str](),
-    "handler": {"config", "manager", "model", "repository", "transport"},
+    "handler": {"config", "manager", "model", "transport"},
     "transport": {"transport.connection", "transport.frames"},
     "transport.connection": {"transport.frames"},
     "transport.frames": set[str](),
@@ -37,7 +37,7 @@ PACKAGES = {
     "process": set[str](),
     "config": set[str](),
     "demo": {"tornado"},
-    "handler": {"msgspec", "tornado"},
+    "handler": {"tornado"},
     "transport": {"tornado"},
     "transport.connection": set[str](),
     "transport.frames": set[str](),
@@ -53,9 +53,9 @@ PACKAGES = {
 IMPORTERS = {"__import__", "import_module", "importlib", "pkgutil", "runpy"}
 
 
-def room_of(module: str) -> str:
-    """The room that a module is in: the longest name that has rules."""
-    names = [name for name in ROOMS if module == name or module.startswith(f"{name}.")]
+def layer_of(module: str) -> str:
+    """Return the layer that a module is in: the longest name that has rules."""
+    names = [name for name in LAYERS if module == name or module.startswith(f"{name}.")]
     return max(names, key=len, default="")
 
 
@@ -63,7 +63,7 @@ def modules() -> list[Path]:
     return [
         path
         for path in sorted(ROOT.rglob("*.py"))
-        if room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        if layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
     ]
 
 
@@ -81,22 +81,22 @@ def imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_knows_only_those_that_it_may(path: Path) -> None:
+def test_a_layer_knows_only_those_that_it_may(path: Path) -> None:
     """main -> server -> everything; handler -> manager -> repository -> model."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    room = room_of(module)
+    layer = layer_of(module)
     for name in imports(path):
-        other = room_of(name)
+        other = layer_of(name)
         if other:
-            assert other in ROOMS[room] | {room}, f"{module} imports {name}"
+            assert other in LAYERS[layer] | {layer}, f"{module} imports {name}"
         else:
             package = name.partition(".")[0]
-            known = package in sys.stdlib_module_names or package in PACKAGES[room]
+            known = package in sys.stdlib_module_names or package in PACKAGES[layer]
             assert known, f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_imports_by_statements_alone(path: Path) -> None:
+def test_a_layer_imports_by_statements_alone(path: Path) -> None:
     """No module is imported by a call, whose argument these rules could not read."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = {getattr(node, "id", ""), getattr(node, "attr", "")}
@@ -104,12 +104,12 @@ def test_a_room_imports_by_statements_alone(path: Path) -> None:
     assert not {name for name in imports(path) if name.partition(".")[0] in IMPORTERS}
 
 
-def test_every_room_is_looked_at() -> None:
-    """The rules are about modules that are there, and each room of the house has some."""
+def test_every_layer_is_looked_at() -> None:
+    """The rules are about modules that are there, and each layer has some."""
     looked_at = {
-        room_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in modules()
+        layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in modules()
     }
-    assert looked_at == set(ROOMS)
+    assert looked_at == set(LAYERS)
 
 
 PRIVATE = re.compile(r"\b_[a-z]\w*")

@@ -8,12 +8,12 @@ from msgspec import UNSET, Raw
 
 from model.message import (
     MAX_SURROGATES_SIZE,
-    SDP,
-    IceCandidate,
+    IceCandidatePayload,
     InvalidMessageError,
     InvalidPayloadError,
     Message,
     MessageType,
+    SDPPayload,
     decode_ice_candidate,
     decode_join_room,
     decode_message,
@@ -31,13 +31,13 @@ def test_the_keepalive_has_no_payload() -> None:
 
 def test_messages_are_compact_with_their_keys_in_order() -> None:
     assert Message(
-        MessageType.SDP_OFFER, SDP("a", Raw('"v=0\\r\\n<é>"'.encode()))
+        MessageType.SDP_OFFER, SDPPayload("a", Raw('"v=0\\r\\n<é>"'.encode()))
     ).encode().decode() == ('{"type":"offer","payload":{"client_id":"a","sdp":"v=0\\r\\n<é>"}}')
-    assert Message(MessageType.ICE_CANDIDATE, IceCandidate("c", "a")).encode() == (
+    assert Message(MessageType.ICE_CANDIDATE, IceCandidatePayload("c", "a")).encode() == (
         b'{"type":"ice-candidate","payload":'
         b'{"candidate":"c","client_id":"a","sdpMLineIndex":null,"sdpMid":null}}'
     )
-    candidate = IceCandidate("c", "a", 1, "audio", "u")
+    candidate = IceCandidatePayload("c", "a", 1, "audio", "u")
     assert Message(MessageType.ICE_CANDIDATE, candidate).encode() == (
         b'{"type":"ice-candidate","payload":{"candidate":"c","client_id":"a",'
         b'"sdpMLineIndex":1,"sdpMid":"audio","usernameFragment":"u"}}'
@@ -133,7 +133,7 @@ def test_a_line_index_that_is_no_unsigned_short_is_refused(index: str) -> None:
 # Keys in any case
 
 
-def candidate(payload: str) -> IceCandidate:
+def candidate(payload: str) -> IceCandidatePayload:
     return decode_ice_candidate(Raw(payload.encode()))
 
 
@@ -180,13 +180,13 @@ WHOLE: dict[str, Any] = {
 @pytest.mark.parametrize("key", WHOLE)
 def test_every_key_of_a_candidate_matches_in_any_case(key: str, change: Any) -> None:
     other = {change(name) if name == key else name: value for name, value in WHOLE.items()}
-    assert candidate(json.dumps(other)) == IceCandidate("c", "a", 1, "m", "u")
+    assert candidate(json.dumps(other)) == IceCandidatePayload("c", "a", 1, "m", "u")
 
 
 def test_keys_of_other_messages_are_unknown_to_a_candidate() -> None:
     for more in ('"type":"x"', '"TYPE":"x"', '"sdp":5', '"payload":null', '"room_id":"r"'):
         found = candidate(f'{{"client_id":"a","candidate":"c",{more}}}')
-        assert found == IceCandidate("c", "a")
+        assert found == IceCandidatePayload("c", "a")
         assert found.usernameFragment is UNSET
 
 
@@ -207,17 +207,17 @@ def test_only_characters_that_go_folds_match() -> None:
         assert found == _values(rest | {"client_id": "a"})
         if "s" in key:
             long = rest | {key.replace("s", "ſ"): WHOLE[key]}
-            assert candidate(json.dumps(long)) == IceCandidate("c", "a", 1, "m", "u")
+            assert candidate(json.dumps(long)) == IceCandidatePayload("c", "a", 1, "m", "u")
 
 
-def _values(payload: dict[str, Any]) -> IceCandidate:
+def _values(payload: dict[str, Any]) -> IceCandidatePayload:
     return candidate(json.dumps(payload))
 
 
 @pytest.mark.parametrize("payload", ['{"client_id":"a"}', '{"client_id":"a","candidate":null}'])
 def test_a_candidate_that_is_absent_or_null_is_the_end_of_candidates(payload: str) -> None:
-    assert candidate(payload) == IceCandidate("", "a")
-    assert candidate(payload.replace("candidate", "Candidate")) == IceCandidate("", "a")
+    assert candidate(payload) == IceCandidatePayload("", "a")
+    assert candidate(payload.replace("candidate", "Candidate")) == IceCandidatePayload("", "a")
     assert candidate(payload.replace("}", ',"CANDIDATE":"c"}')).candidate == (
         "" if "null" in payload else "c"
     )

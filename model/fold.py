@@ -1,0 +1,82 @@
+"""JSON objects whose keys may be spelled in any case, as Go reads them (encoding/json, fold.go).
+
+A key that is spelled exactly beats one in another case, and of equals the last one counts.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+T = TypeVar("T")
+
+_UNKNOWN = ""
+_NULL = Raw(b"null")
+_ENCODER = msgspec.json.Encoder()
+
+
+class Decoder(Generic[T]):
+    """Decodes a JSON object into a dataclass whose fields are named like the keys.
+
+    `defaults` has what is read for keys that are missing or null. All methods raise
+    msgspec.ValidationError for an object of another shape, and msgspec.DecodeError, ValueError or
+    RecursionError for what is not JSON.
+    """
+
+    def __init__(self, cls: type[T], defaults: Mapping[str, Raw] | None = None) -> None:
+        self._names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        self._defaults = dict(defaults or {})
+        self._members: msgspec.json.Decoder[dict[str, Raw]] = _members_decoder(self._names)
+        self.decode_exact = msgspec.json.Decoder(cls).decode
+        """Decode an object whose keys are spelled exactly, and ignore all others."""
+
+    def decode(self, text: str | Raw) -> T:
+        """Decode an object that has all it needs, perhaps with keys in another case."""
+        try:
+            return self.decode_exact(text)
+        except msgspec.ValidationError:
+            return self.decode_folded(text)
+
+    def decode_folded(self, text: str | Raw) -> T:
+        """Decode an object whose keys are spelled in any case.
+
+        It takes some 2 µs longer than `decode_exact`, and up to 35 ms for a MiB of keys.
+        """
+        found = self._members.decode(text)
+        members = dict(self._defaults)
+        for name in self._names:
+            value = found.get(name, found.get(name.upper()))
+            if value is not None and not (name in members and value == _NULL):
+                members[name] = value
+        return self.decode_exact(_ENCODER.encode(members))
+
+
+def may_have(data: Raw, name: str) -> bool:
+    """Return whether an object may have a key that folds to `name`, which is in lower case.
+
+    That is also so if escapes or letters beyond ASCII could hide the key.
+    """
+    text = str(data, "latin-1")
+    return name in text.lower() or "\\" in text or not text.isascii()
+
+
+def _members_decoder(names: list[str]) -> msgspec.json.Decoder[dict[str, Raw]]:
+    """Return a decoder of the members of an object that differ from `names` in case at the most.
+
+    A name in capitals stands for every spelling that is not the exact one; "" for all other keys.
+    """
+    other_cases = {name.casefold(): name.upper() for name in names}
+
+    class Key(StrEnum):
+        @classmethod
+        def _missing_(cls, value: object) -> "Key":
+            # casefold also makes letters of some ligatures, none of which is in a name. So it
+            # matches what Go does: any case, and the long s.
+            return cls(other_cases.get(str(value).casefold(), _UNKNOWN))
+
+    spellings = {key: key for name in names for key in (name, name.upper())}
+    key: Any = Key("Key", {"unknown": _UNKNOWN, **spellings})  # type: ignore[call-arg]
+    return msgspec.json.Decoder(dict[key, Raw])
