@@ -13,12 +13,9 @@ from collections.abc import Sequence
 from config.config import Config, ConfigError, init_env
 from config.flags import FlagError, parse_flags
 from log import log_to_stderr, say
-from server import ListenError, serve
-
-try:
-    from uvloop import new_event_loop
-except ImportError:  # There is none for Windows.
-    from asyncio import new_event_loop  # type: ignore[assignment]
+from server import serve
+from transport.listen import ListenError
+from version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +28,15 @@ def main() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Returns the exit code.
+    """Run the server, and return the exit code.
 
     That is 0 after a signal, 1 when the address cannot be listened on, 2 for a bad flag or setting.
     """
     try:
         flags = parse_flags(argv)
+        if flags.pop("version", False):
+            print(f"pysignaling {VERSION}")
+            return 0
         environ = init_env()
         config = Config.from_environ(environ, **flags)
     except FlagError as error:
@@ -45,8 +45,9 @@ def run(argv: Sequence[str]) -> int:
     except ConfigError as error:
         say(str(error))
         return 2
+    loop_factory = process.new_event_loop
     try:
-        with log_to_stderr(config.log_level), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with log_to_stderr(config.log_level), asyncio.Runner(loop_factory=loop_factory) as runner:
             if environ.get("REDIS_HOST"):
                 logger.warning(
                     "REDIS_HOST is set, but this server does not share its rooms over Redis yet"

@@ -6,6 +6,8 @@ flag is its value whatever it looks like, but a boolean flag has one only after 
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 from config.config import MAX_PORT, Config
 from config.numbers import parse_int
 
-PROGRAM = "main.py"
+# The one file that `make build` makes may have any name.
+PROGRAM = os.path.basename(sys.executable) if getattr(sys, "frozen", False) else "main.py"
 
 
 class FlagError(Exception):
@@ -68,6 +71,7 @@ FLAGS = {
         Flag("addr", f"server address (default {json.dumps(Config.addr)})", "string", str),
         Flag("demo", "serve the demo page too", "", read_bool),
         Flag("port", f"server port (default {Config.port})", "int", read_port),
+        Flag("version", "print the version and exit", "", read_bool),
     )
 }
 

@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "main": {"server", "config", "log", "process"},
+    "main": {"server", "config", "log", "process", "transport", "version"},
     "server": {
-        *("config", "demo", "handler", "manager", "memory", "process", "repository.mem"),
-        "transport",
+        *("config", "demo", "handler", "manager", "process", "repository.mem", "transport"),
+        "version",
     },
     "log": {"process"},
     "process": set[str](),
@@ -23,7 +23,6 @@ LAYERS = {
     "transport.connection": {"transport.frames"},
     "transport.frames": set[str](),
     "manager": {"model", "repository"},
-    "memory": set[str](),
     "model": set[str](),
     "repository": {"model"},
     "repository.mem": {"model", "repository"},
@@ -31,10 +30,10 @@ LAYERS = {
 }
 # What may come from outside, besides the standard library.
 PACKAGES = {
-    "main": {"uvloop"},
+    "main": set[str](),
     "server": {"tornado"},
     "log": set[str](),
-    "process": set[str](),
+    "process": {"uvloop"},
     "config": set[str](),
     "demo": {"tornado"},
     "handler": {"tornado"},
@@ -42,7 +41,6 @@ PACKAGES = {
     "transport.connection": set[str](),
     "transport.frames": set[str](),
     "manager": set[str](),
-    "memory": set[str](),
     "model": {"epyxid", "msgspec"},
     "repository": set[str](),
     "repository.mem": set[str](),

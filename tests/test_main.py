@@ -20,6 +20,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.server_process import TESTS, ServerProcess, run_main, server_process
+from version import VERSION
+
+CHANGELOG = TESTS.parent / "CHANGELOG.md"
 
 USAGE = re.compile("^usage", re.IGNORECASE)
 
@@ -253,6 +256,15 @@ def test_help(flag: str) -> None:
     assert re.search(r"-addr\b.*\b0\.0\.0\.0\b.*-port\b.*\b5000\b", text, re.DOTALL)
 
 
+@pytest.mark.parametrize("flag", ["-version", "--version", "-version=true"])
+def test_version(flag: str) -> None:
+    """`-version` prints the version that CHANGELOG.md has last, and starts nothing."""
+    ended = run_main(flag)
+    assert (ended.returncode, ended.stdout) == (0, f"pysignaling {VERSION}\n")
+    (newest, *_) = re.findall(r"^## (\d[\w.]*)", CHANGELOG.read_text(), re.MULTILINE)
+    assert newest == VERSION
+
+
 # The address
 
 
@@ -264,6 +276,7 @@ def test_port_in_use() -> None:
     (line,) = ended.stderr.splitlines()
     assert f"{server.host}:{server.port}" in line
     assert "listening" not in line
+    assert line.endswith("(choose another with -port)")
 
 
 @pytest.mark.parametrize("addr", [NOT_OURS, "no..name"], ids=["not-ours", "no-name"])
@@ -510,7 +523,7 @@ def test_transport_is_logged() -> None:
     """The log says at the start which transport serves."""
     for transport in ("auto", "tornado"):
         with server_process(env={"SIGNALING_TRANSPORT": transport}) as server:
-            server.wait_for_line(rf"INFO transport: {transport}$")
+            server.wait_for_line(rf"INFO version {re.escape(VERSION)}, transport: {transport}$")
 
 
 @needs_proc
@@ -607,7 +620,7 @@ async def test_info_log() -> None:
                 assert (await talker.receive())["type"] == kind
         await asyncio.to_thread(server.wait_for_line, f"{talker.id} left")
         transport, listening, joined, left = server.lines
-        assert "transport: auto" in transport
+        assert transport.endswith(f"INFO version {VERSION}, transport: auto")
         assert "listening" in listening
         assert f"{talker.id} joined" in joined
         assert f"{talker.id} left" in left

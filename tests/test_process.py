@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-import server
 from tests.server_process import MAIN, TESTS, server_process
+from transport.listen import listen
 
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="needs /proc, as Linux has it"
@@ -95,7 +95,7 @@ def test_an_address_is_of_its_family_alone() -> None:
 @pytest.mark.parametrize("addr", ["0.0.0.0", "[::]", ""])
 def test_without_ipv6_every_address_is_of_ipv4(addr: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
-    (listening,) = server._listen(addr, 0)
+    (listening,) = listen(addr, 0)
     with listening:
         assert listening.getsockname()[0] == "0.0.0.0"
 

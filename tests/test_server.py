@@ -23,7 +23,7 @@ from manager.room import RoomManager
 from repository.mem.room import RoomRepository
 from repository.room import RepositoryError
 from repository.room import Room as Repository
-from server import ListenError, make_app, serve
+from server import make_app, serve
 from tests.conformance.client import (
     Client,
     ClosedError,
@@ -35,6 +35,7 @@ from tests.conformance.client import (
 )
 from tests.conformance.peer import PING, Peer, error, leave_client, message, new_client, offer
 from tests.fakes import FailingRepository
+from transport.listen import ListenError
 from transport.listener import Listener
 
 FILE_DESCRIPTORS = Path("/dev/fd")

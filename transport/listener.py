@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import re
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -32,9 +33,6 @@ from tornado.web import Application
 
 from transport.handshake import has_token
 from transport.private import HeadStream
-
-if sys.platform != "win32":
-    import resource
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +85,7 @@ class Listener:
     async def add_sockets(self, sockets: Sequence[socket.socket], backlog: int) -> None:
         """Accepts connections from now on."""
         loop = asyncio.get_running_loop()
-        if sys.platform != "win32":
-            self._max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         for listening in sockets:
             self._servers.append(
                 await loop.create_server(

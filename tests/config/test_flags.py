@@ -12,7 +12,9 @@ USAGE = """Usage of main.py:
   -demo
     \tserve the demo page too
   -port int
-    \tserver port (default 5000)"""
+    \tserver port (default 5000)
+  -version
+    \tprint the version and exit"""
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,7 @@ USAGE = """Usage of main.py:
         (["-addr=a=b"], {"addr": "a=b"}),
         (["-addr", "-port"], {"addr": "-port"}),
         (["-addr", "--"], {"addr": "--"}),
+        (["-version"], {"version": True}),
         (["-demo"], {"demo": True}),
         (["-demo", "-port=1"], {"demo": True, "port": 1}),
         (["--demo=f"], {"demo": False}),

@@ -6,7 +6,7 @@ from msgspec import Raw
 from manager.room import NotInRoomError, RoomError, RoomManager
 from model.message import ClientIDPayload, IceCandidatePayload, Message, MessageType, SDPPayload
 from repository.mem.room import RoomRepository
-from repository.room import RepositoryError
+from repository.room import NotFoundError, RepositoryError
 from tests.fakes import FailingRepository, FakeConnection
 from tests.repository.test_room import forbid_scans
 
@@ -104,7 +104,7 @@ def test_the_last_to_leave_takes_the_room_along(
     manager.leave_room(first.client)
     assert repo.get("r")
     manager.leave_room(second.client)
-    with pytest.raises(NotInRoomError):
+    with pytest.raises(NotFoundError):
         repo.get("r")
 
 

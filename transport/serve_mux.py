@@ -1,0 +1,50 @@
+"""Routing requests by their path, as Go's `http.ServeMux` does."""
+
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+from urllib.parse import unquote
+
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.web import Application
+
+# Of a target in absolute form: what stands before the path.
+_AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+
+
+class ServeMux(Application):
+    """An application whose routes see a path as Go does: decoded, and without the host before it.
+
+    Only `paths` are decoded: files that are served beside them have plain names.
+    """
+
+    def __init__(self, handlers: list[Any], paths: Collection[str], **settings: Any) -> None:
+        super().__init__(handlers, **settings)
+        self._paths = paths
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        # A proxy may pass on what it is asked for itself: `http://host/path` (RFC 9112, 3.2.2).
+        path = _AUTHORITY.sub("", request.path) or "/"
+        request.path = unquote(path) if unquote(path) in self._paths else path
+        # No request has a use for a body, and Tornado refuses those which it cannot read.
+        request.headers.pop("Content-Type", None)
+        return super().find_handler(request, **kwargs)
+
+
+def respond(status: int, text: str) -> Callable[[HTTPServerRequest], None]:
+    """Return a route that answers every method alike.
+
+    It is not a RequestHandler, which knows seven methods and refuses every other.
+    """
+    start_line = ResponseStartLine("", status, {200: "OK", 404: "Not Found"}[status])
+    headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
+
+    def respond_to(request: HTTPServerRequest) -> None:
+        connection = request.connection
+        if connection is None:
+            return
+        body = b"" if request.method == "HEAD" else text.encode()
+        connection.write_headers(start_line, HTTPHeaders(headers), body)
+        connection.finish()
+
+    return respond_to
