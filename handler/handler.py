@@ -229,9 +229,10 @@ class Handler(WebSocketHandler):
     }
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Called with what a method here has raised; the connection is then aborted."""
+        """Log what a method here has raised; the connection is then aborted."""
         if not isinstance(value, HTTPError):  # A refused handshake is no news.
-            logger.error("client %s", self.client.id, exc_info=(typ, value, tb))
+            who = "a connection" if self.client is NOBODY else f"client {self.client.id}"
+            logger.error("%s failed", who, exc_info=(typ, value, tb))
 
     def _send_error(self, text: str, cause: Exception) -> None:
         logger.debug("client %s is told %r: %s", self.client.id, text, cause)
