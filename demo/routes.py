@@ -7,8 +7,8 @@ from typing import Any
 from tornado.routing import URLSpec
 from tornado.web import RequestHandler, StaticFileHandler
 
-DEMO = Path(__file__).parent
-SDK = DEMO.parent / "sdk"
+PAGE = Path(__file__).parent / "page"
+SDK = Path(__file__).parent.parent / "sdk"
 
 # What is served, and as what. Python's `mimetypes` would say what the system thinks: of `.js` some
 # have strange ideas, and of `.ts` all, so that it is plain text here.
@@ -59,7 +59,7 @@ def demo_routes(ice_servers: str) -> list[URLSpec]:
         URLSpec(
             rf"/((?:{NAME}\.(?:css|html|js|svg|webmanifest))?)",
             PageHandler,
-            {"path": str(DEMO)},
+            {"path": str(PAGE)},
         ),
         URLSpec(rf"/sdk/({NAME}\.(?:js|d\.ts))", SdkHandler, {"path": str(SDK)}),
     ]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from demo.routes import CONTENT_TYPES, DEMO, SDK
+from demo.routes import PAGE, SDK
 from tests.conformance.client import Response, http
 from tests.conformance.peer import Peer, new_client, offer
 from tests.server_process import MAIN, ServerProcess, server_process
@@ -22,9 +22,9 @@ from tests.test_process import catches
 
 BINARY = MAIN.parent / "dist" / "signaling-server"
 FILES = [
-    *((f"/{path.name}", path) for path in DEMO.iterdir() if path.suffix in CONTENT_TYPES),
+    *((f"/{path.name}", path) for path in PAGE.iterdir()),
     *((f"/sdk/{path.name}", path) for path in SDK.iterdir()),
-    ("/", DEMO / "index.html"),
+    ("/", PAGE / "index.html"),
 ]
 
 pytestmark = pytest.mark.skipif(
@@ -139,8 +139,13 @@ def test_nothing_else_is_in_it(place: Path) -> None:
     """Of the demo and the SDK, it has what is served."""
     with binary(place):
         (directory,) = unpacked(place)
-        held = {path.name for name in ("demo", "sdk") for path in (directory / name).rglob("*")}
-    assert held == {file.name for _, file in FILES}
+        held = {
+            path.relative_to(directory)
+            for name in ("demo", "sdk")
+            for path in (directory / name).rglob("*")
+            if path.is_file()
+        }
+    assert held == {file.relative_to(MAIN.parent) for _, file in FILES}
 
 
 @on_linux

@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from demo.routes import DEMO, SDK, demo_routes
+from demo.routes import PAGE, SDK, demo_routes
 from tests.conformance.client import Connection, Response, http, read_response, upgrade_request
 from tests.conformance.peer import Peer
 from tests.server_process import ServerProcess, server_process
@@ -50,14 +50,14 @@ ANY_ORIGIN = {"cross-origin-resource-policy": "cross-origin", "access-control-al
 
 def files() -> list[str]:
     """The paths of all that the two directories have to serve."""
-    page = [f"/{path.name}" for path in DEMO.iterdir() if path.suffix in TYPES]
-    sdk = [f"/sdk/{path.name}" for path in SDK.iterdir() if path.suffix in {".js", ".ts"}]
+    page = [f"/{path.name}" for path in PAGE.iterdir()]
+    sdk = [f"/sdk/{path.name}" for path in SDK.iterdir()]
     return sorted(page + sdk)
 
 
 def text_of(path: str) -> bytes:
     """What is in the file that is served at a path."""
-    return (SDK.parent / path[1:] if path.startswith("/sdk/") else DEMO / path[1:]).read_bytes()
+    return (SDK.parent / path[1:] if path.startswith("/sdk/") else PAGE / path[1:]).read_bytes()
 
 
 async def request(url: str, path: str, method: str = "GET", **headers: str) -> Response:
@@ -85,7 +85,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 @asynccontextmanager
 async def served(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """The demo's routes alone, with another directory for the page, in the test's own process."""
-    monkeypatch.setattr("demo.routes.DEMO", directory)
+    monkeypatch.setattr("demo.routes.PAGE", directory)
     server = HTTPServer(Application([*demo_routes("[]")], log_function=lambda handler: None))
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
@@ -249,6 +249,7 @@ async def test_upgrade(url: str) -> None:
     [
         "/routes.py",
         "/__init__.py",
+        "/../routes.py",
         "/main.py",
         "/.env",
         "/.env.js",
@@ -270,14 +271,16 @@ async def test_upgrade(url: str) -> None:
         "/index.html%00.js",
         "/index.html%0a",
         "/demo/index.html",
+        "/demo/page/index.html",
+        "/page/index.html",
         "/sdk",
         "/sdk/",
         "/sdk/package.json",
         "/sdk/signaling",
         "/sdk/../main.py",
-        "/sdk/../demo/index.html",
+        "/sdk/../demo/page/index.html",
         "/sdk/%2e%2e/main.py",
-        "/sdk/..%2fdemo%2findex.html",
+        "/sdk/..%2fdemo%2fpage%2findex.html",
         "/sdk/..",
         "/config.json/",
         "/configxjson",
