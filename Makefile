@@ -1,4 +1,5 @@
-# Everything happens in a virtual environment beside this file; `make clean` removes it.
+# Everything happens in a virtual environment and in node_modules/ beside this file; `make clean`
+# removes them.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -22,10 +23,12 @@ test-browser: .venv/test  ## run the tests in browsers, which take as long as al
 test-build: build .venv/test  ## make the executable file and run its tests
 	$(BIN)/python -X dev -m pytest tests/build $(ARGS)
 
-lint: .venv/test  ## style and types
+lint: .venv/test node_modules/.lint  ## style and types, of Python and of JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	node_modules/.bin/biome check --error-on-warnings
+	node_modules/.bin/tsc
 
 docs: .venv/run  ## bring the links to code and the quotations in the documents up to date
 	$(BIN)/python -m docs.references
@@ -37,8 +40,8 @@ build: .venv/build  ## make dist/signaling-server, one executable file that need
 	$(BIN)/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath .venv/pyinstaller \
 		bundle/signaling-server.spec
 
-clean:  ## remove the virtual environment and what was built
-	rm -rf .venv dist
+clean:  ## remove what was installed and what was built
+	rm -rf .venv node_modules dist
 
 # Another Python than the environment's, if one is asked for, makes the environment anew.
 ifneq ($(origin PYTHON),file)
@@ -56,6 +59,12 @@ endif
 
 .venv/test: .venv/run tests/requirements.txt
 	$(BIN)/pip install --quiet --requirement tests/requirements.txt
+	touch $@
+
+node_modules/.lint: package.json package-lock.json
+	@npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' \
+		|| { echo "Node.js 20 or newer is needed, with npm: apt install nodejs npm" >&2; exit 1; }
+	npm ci --loglevel error
 	touch $@
 
 .venv/bench: .venv/run bench/requirements.txt

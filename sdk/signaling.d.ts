@@ -66,15 +66,13 @@ export interface SignalingEventMap {
   screenend: CustomEvent<Record<string, never>>;
   /**
    * Something went wrong; the client goes on. `source` is `server` for its error messages, but those
-   * that reject `joinRoom`, `media`
-   * for a camera or microphone that could not be had, `peer` for a negotiation that failed and
-   * `callback` for an exception of `onTrack` or `onLeave`.
+   * that reject `joinRoom`, `media` for a camera or microphone that could not be had, `peer` for a
+   * negotiation that failed and `callback` for an exception of `onTrack` or `onLeave`.
    */
-  error: CustomEvent<{
-    source: "server" | "media" | "peer" | "callback";
-    error: Error;
-    clientId?: string;
-  }>;
+  error: CustomEvent<
+    | { source: "peer"; error: Error; clientId: string }
+    | { source: "server" | "media" | "callback"; error: Error; clientId?: undefined }
+  >;
 }
 
 /**

@@ -9,6 +9,25 @@
  * to the server anew. Members with singo's SDK or another program work without it.
  */
 
+/**
+ * @import { ClientState, Member, MemberInfo, PeerState } from "./signaling.d.ts"
+ * @import { SignalingClientOptions, SignalingEventMap } from "./signaling.d.ts"
+ */
+
+/**
+ * @typedef {keyof SignalingEventMap} EventType
+ * @typedef {{ [Type in EventType]: [Type, SignalingEventMap[Type]["detail"]] }[EventType]} Told
+ *   An event's type and detail.
+ */
+
+/**
+ * What the server sends. What there is of the payload depends on the type.
+ *
+ * @typedef {object} Message
+ * @property {string} type
+ * @property {RTCIceCandidateInit & { client_id?: string, sdp?: string, error?: string }} [payload]
+ */
+
 const CONSTRAINTS = {
   audio: true,
   video: { width: { max: 640 }, height: { max: 480 }, frameRate: { max: 20 } },
@@ -38,6 +57,7 @@ const MAX_BACKOFF = 30_000;
 /** Without a message before the server counts as gone, until it is seen how often it sends one. */
 const SILENCE = 75_000;
 
+/** @type {Record<string, string>} By a track's kind. */
 const NAMES = { audio: "microphone", video: "camera" };
 
 /** Negotiated, so that it takes no message to open; an id that in-band channels hardly reach. */
@@ -53,33 +73,49 @@ export class SignalingClient extends EventTarget {
   #constraints;
   #configuration;
 
+  /** @type {ClientState} */
   #state = "new";
+  /** @type {string | null} */
   #room = null;
+  /** @type {string | null} */
   #id = null;
+  /** @type {WebSocket | null} */
   #ws = null;
-  /** The attempt to connect that is going on. */
+  /** @type {Promise<void> | null} The attempt to connect that is going on. */
   #opening = null;
-  /** What joins, as long as it does. */
+  /** @type {Promise<void> | null} What joins, as long as it does. */
   #joining = null;
   /** @type {{ marker: string, resolve: () => void, reject: (error: Error) => void } | null} */
   #verdict = null;
   #markers = 0;
-  /** Messages of the room that wait for the page to know that it is joined. */
+  /** @type {Message[] | null} Of the room; they wait for the page to know that it is joined. */
   #held = null;
   #attempts = 0;
-  #retry = null;
+  /** @type {number | undefined} */
+  #retry;
   #patience = SILENCE;
   /** Changes with each `close`, so that what was begun before it can tell. */
   #life = {};
 
+  /** @type {MediaStream | null} */
   #stream = null;
   #ownsStream = false;
+  /** @type {Promise<MediaStream> | null} */
   #openingMedia = null;
+  /** @type {MediaStream | null} */
   #screen = null;
   #name = "";
-  /** What was asked last, for whatever tracks there are and will be; null if nothing. */
+  /**
+   * What was asked last, for whatever tracks there are and will be; null if nothing.
+   *
+   * @type {Record<string, boolean | null>}
+   */
   #enabled = { audio: null, video: null };
-  /** Tracks to turn on again when that is asked; others may be off because the page wants it. */
+  /**
+   * Tracks to turn on again when that is asked; others may be off because the page wants it.
+   *
+   * @type {WeakSet<MediaStreamTrack>}
+   */
   #silenced = new WeakSet();
 
   /** @type {Map<string, Peer>} By the id that the page knows, in order of appearance. */
@@ -89,9 +125,15 @@ export class SignalingClient extends EventTarget {
   /** @type {Map<string, number>} Timers of ids that a member has claimed and not proved yet. */
   #unproved = new Map();
 
+  /** @type {((clientId: string, stream: MediaStream) => unknown) | null} */
   #onTrack = null;
+  /** @type {((clientId: string) => unknown) | null} */
   onLeave = null;
 
+  /**
+   * @param {HTMLVideoElement | null} [myScreen]
+   * @param {SignalingClientOptions} [options]
+   */
   constructor(myScreen = null, options = {}) {
     super();
     this.#myScreen = myScreen;
@@ -108,6 +150,7 @@ export class SignalingClient extends EventTarget {
     return this.#id;
   }
 
+  /** @returns {ReadonlyMap<string, Member>} */
   get members() {
     return new Map(
       [...this.#peers].map(([key, { state, info, streams }]) => [
@@ -128,16 +171,19 @@ export class SignalingClient extends EventTarget {
     }
   }
 
+  /** @param {string} clientId */
   peerConnection(clientId) {
     return this.#peers.get(clientId)?.pc ?? null;
   }
 
   // Camera, microphone, screen
 
+  /** @returns {MediaStream} */
   get stream() {
-    return this.#stream;
+    return /** @type {MediaStream} */ (this.#stream); // To singo's pages it is never null.
   }
 
+  /** @param {MediaStream | null} stream */
   set stream(stream) {
     this.#useStream(stream, false);
   }
@@ -164,14 +210,18 @@ export class SignalingClient extends EventTarget {
       stop(stream);
       throw closedMeanwhile();
     }
-    if (this.#stream) stop(stream);
-    else this.#useStream(stream, true);
-    return this.#stream;
+    if (this.#stream) {
+      stop(stream);
+      return this.#stream;
+    }
+    this.#useStream(stream, true);
+    return stream;
   }
 
   /** The best that can be had. */
   async #getUserMedia() {
     const { audio = false, video = false } = this.#constraints;
+    /** @type {MediaStreamConstraints[]} */
     let wishes = [{ audio, video }, { audio }, { video }];
     if (!audio || !video) wishes = wishes.slice(0, audio || video ? 1 : 0);
     if (wishes.length && !navigator.mediaDevices) {
@@ -185,13 +235,17 @@ export class SignalingClient extends EventTarget {
       try {
         return await navigator.mediaDevices.getUserMedia(wish);
       } catch (error) {
-        refused ||= error.name === "NotAllowedError";
+        refused ||= error instanceof DOMException && error.name === "NotAllowedError";
         this.#fail("media", error);
       }
     }
     return new MediaStream();
   }
 
+  /**
+   * @param {MediaStream | null} stream
+   * @param {boolean} own Whether to stop it in the end.
+   */
   #useStream(stream, own) {
     if (stream === this.#stream) {
       this.#tracksChanged();
@@ -211,14 +265,20 @@ export class SignalingClient extends EventTarget {
     this.#tracksChanged();
   }
 
+  /** @param {boolean} enabled */
   changeAudioTrackEnabled(enabled) {
     this.#enable("audio", enabled);
   }
 
+  /** @param {boolean} enabled */
   changeVideoTrackEnabled(enabled) {
     this.#enable("video", enabled);
   }
 
+  /**
+   * @param {"audio" | "video"} kind
+   * @param {boolean} enabled
+   */
   #enable(kind, enabled) {
     this.#enabled[kind] = Boolean(enabled);
     for (const track of this.#stream?.getTracks() ?? []) {
@@ -242,7 +302,8 @@ export class SignalingClient extends EventTarget {
     }
   }
 
-  async shareScreen(stream = undefined) {
+  /** @param {MediaStream} [stream] */
+  async shareScreen(stream) {
     const life = this.#life;
     stream ??= await navigator.mediaDevices.getDisplayMedia({ video: true, audio: true });
     if (life !== this.#life) {
@@ -267,12 +328,16 @@ export class SignalingClient extends EventTarget {
     this.#emit("screenend", {});
   }
 
-  /** What every member is sent: tracks with the stream that each belongs to. */
+  /**
+   * What every member is sent: tracks with the stream that each belongs to.
+   *
+   * @returns {[MediaStreamTrack, MediaStream][]}
+   */
   #tracks() {
     // A page may have put another track into its stream.
     this.#obey();
     return [this.#stream, this.#screen].flatMap((stream) =>
-      (stream?.getTracks() ?? []).map((track) => [track, stream]),
+      stream ? stream.getTracks().map((track) => [track, stream]) : [],
     );
   }
 
@@ -284,12 +349,17 @@ export class SignalingClient extends EventTarget {
 
   // What members say to each other
 
+  /** @param {string} name */
   setName(name) {
     this.#name = String(name);
     this.#tellInfo();
   }
 
-  send(data, clientId = undefined) {
+  /**
+   * @param {unknown} data
+   * @param {string} [clientId]
+   */
+  send(data, clientId) {
     const message = { type: "data", data };
     if (new TextEncoder().encode(JSON.stringify(message)).length > MAX_DATA) {
       throw new RangeError("A message has at most 64 KiB");
@@ -298,6 +368,7 @@ export class SignalingClient extends EventTarget {
     return peers.filter((peer) => peer?.understands && peer.tell(message)).length;
   }
 
+  /** @returns {MemberInfo} */
   #info() {
     return {
       audio: enabled(this.#stream?.getAudioTracks()),
@@ -313,6 +384,7 @@ export class SignalingClient extends EventTarget {
 
   // The room
 
+  /** @param {string} roomId */
   async joinRoom(roomId) {
     if (typeof roomId !== "string") throw new TypeError("A room's id is a string");
     // Before anybody is asked for a camera, or told that there is somebody to connect to.
@@ -377,10 +449,14 @@ export class SignalingClient extends EventTarget {
    *
    * It says so only if it refuses. So a message to ourselves goes right behind the join, which a
    * member gets back. Nobody else ever sees it, and this SDK takes nothing from its own id.
+   *
+   * @param {string | null} room
    */
   #askToJoin(room) {
+    /** @type {number | undefined} */
     let timeout;
-    return new Promise((resolve, reject) => {
+    /** @type {Promise<void>} */
+    const asked = new Promise((resolve, reject) => {
       const marker = `joined ${++this.#markers}`;
       this.#verdict = { marker, resolve, reject };
       timeout = setTimeout(resolve, VERDICT);
@@ -389,7 +465,8 @@ export class SignalingClient extends EventTarget {
       // Whom the server has not told its id has nobody to send the marker to.
       else if (this.#id === null) resolve();
       else this.#send("answer", { client_id: this.#id, sdp: marker });
-    }).finally(() => {
+    });
+    return asked.finally(() => {
       clearTimeout(timeout);
       this.#verdict = null;
     });
@@ -415,7 +492,11 @@ export class SignalingClient extends EventTarget {
 
   // The connection to the server
 
-  /** Resolves when the server has said who this client is. */
+  /**
+   * Resolves when the server has said who this client is.
+   *
+   * @returns {Promise<void>}
+   */
   #open() {
     return new Promise((resolve, reject) => {
       const ws = (this.#ws = new WebSocket(this.#url));
@@ -428,7 +509,7 @@ export class SignalingClient extends EventTarget {
         this.#lose(ws);
       });
       ws.onmessage = ({ data }) => {
-        const message = parse(data);
+        const message = /** @type {Message | null} */ (parse(data));
         watch.saw(message?.type);
         if (message?.type === "notify-client-id") {
           clearTimeout(timeout);
@@ -452,12 +533,16 @@ export class SignalingClient extends EventTarget {
     });
   }
 
-  /** Treats the connection as closed without waiting for the server to agree. */
+  /**
+   * Treats the connection as closed without waiting for the server to agree.
+   *
+   * @param {WebSocket} ws
+   */
   #lose(ws) {
     const closed = ws.onclose;
     ws.onmessage = ws.onclose = null;
     ws.close();
-    closed?.();
+    closed?.call(ws, new CloseEvent("close"));
   }
 
   #dropSocket() {
@@ -496,7 +581,7 @@ export class SignalingClient extends EventTarget {
         if (!kept && this.#ws === ws) this.#remove(peer);
       }),
     );
-    if (this.#ws !== ws || ws.readyState !== WebSocket.OPEN) return;
+    if (this.#ws !== ws || ws?.readyState !== WebSocket.OPEN) return;
     const joined = this.#join();
     for (const peer of this.#peers.values()) {
       // Its id may be nobody's: it had to reconnect too, or the server is another that never saw
@@ -514,27 +599,37 @@ export class SignalingClient extends EventTarget {
     }
   };
 
-  /** Returns whether it could be sent. */
+  /**
+   * Returns whether it could be sent.
+   *
+   * @param {string} type
+   * @param {object} payload
+   */
   #send(type, payload) {
     if (this.#ws?.readyState !== WebSocket.OPEN) return false;
     this.#ws.send(JSON.stringify({ type, payload }));
     return true;
   }
 
+  /** @param {Message} message */
   #receive(message) {
     const { type, payload } = message;
     const id = payload?.client_id;
     if (type === "error") this.#onError(String(payload?.error));
     if (id === this.#id && payload?.sdp === this.#verdict?.marker) this.#verdict?.resolve();
-    if (typeof id !== "string" || id === this.#id) return;
+    if (!payload || typeof id !== "string" || id === this.#id) return;
     if (this.#held) this.#held.push(message);
     else if (this.#state === "joined") this.#onRoom(type, id, payload);
     else if (this.#verdict) this.#hold(message);
   }
 
-  /** Nobody hears of a member but in the room. The page is told of it as what comes after joining. */
+  /**
+   * Nobody hears of a member but in the room. The page is told of it as what comes after joining.
+   *
+   * @param {Message} message
+   */
   #hold(message) {
-    this.#verdict.resolve();
+    this.#verdict?.resolve();
     const ws = this.#ws;
     const held = (this.#held = [message]);
     setTimeout(() => {
@@ -544,14 +639,21 @@ export class SignalingClient extends EventTarget {
     });
   }
 
+  /**
+   * @param {string} type
+   * @param {string} id
+   * @param {NonNullable<Message["payload"]>} payload
+   */
   #onRoom(type, id, payload) {
+    const { sdp = "" } = payload;
     if (type === "new-client") this.#onNewClient(id);
     if (type === "leave-client") this.#onLeaveClient(id);
-    if (type === "offer") (this.#find(id, payload.sdp) ?? this.#add(id)).onOffer(payload.sdp);
-    if (type === "answer") this.#find(id, payload.sdp)?.onAnswer(payload.sdp);
+    if (type === "offer") (this.#find(id, sdp) ?? this.#add(id)).onOffer(sdp);
+    if (type === "answer") this.#find(id, sdp)?.onAnswer(sdp);
     if (type === "ice-candidate") this.#onCandidate(id, payload);
   }
 
+  /** @param {string} text */
   #onError(text) {
     // It has left meanwhile, or is not back yet: both are told otherwise.
     if (text.startsWith("failed to transfer")) return;
@@ -561,6 +663,7 @@ export class SignalingClient extends EventTarget {
     this.#verdict?.reject(error);
   }
 
+  /** @param {string} id */
   #onNewClient(id) {
     const peer = this.#find(id);
     const claimed = [...this.#peers.values()].some((each) => each.claim === id && each.isAlive);
@@ -575,7 +678,11 @@ export class SignalingClient extends EventTarget {
     }
   }
 
-  /** Stops waiting for the proof; otherwise a member would appear under an id it no longer has. */
+  /**
+   * Stops waiting for the proof; otherwise a member would appear under an id it no longer has.
+   *
+   * @param {string} id
+   */
   #settle(id) {
     clearTimeout(this.#unproved.get(id));
     return this.#unproved.delete(id);
@@ -585,6 +692,7 @@ export class SignalingClient extends EventTarget {
     for (const id of [...this.#unproved.keys()]) this.#settle(id);
   }
 
+  /** @param {string} id */
   async #onLeaveClient(id) {
     this.#early.delete(id);
     this.#settle(id);
@@ -596,6 +704,10 @@ export class SignalingClient extends EventTarget {
     if (!alive && peer.id === null) this.#remove(peer);
   }
 
+  /**
+   * @param {string} id
+   * @param {RTCIceCandidateInit} payload
+   */
   #onCandidate(id, payload) {
     const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = payload;
     const init = { candidate, sdpMid, sdpMLineIndex, usernameFragment };
@@ -610,8 +722,13 @@ export class SignalingClient extends EventTarget {
 
   // The members
 
-  /** By the server's id; or by what the description proves. */
-  #find(id, sdp = undefined) {
+  /**
+   * By the server's id; or by what the description proves.
+   *
+   * @param {string} id
+   * @param {string} [sdp]
+   */
+  #find(id, sdp) {
     const peers = [...this.#peers.values()];
     const known = peers.find((peer) => peer.id === id);
     if (known || !sdp) return known;
@@ -620,19 +737,21 @@ export class SignalingClient extends EventTarget {
     return proved;
   }
 
+  /** @param {string} id */
   #add(id) {
+    /** @type {Peer} */
     const peer = new Peer(id, this.#configuration, {
       send: (type, payload) => this.#send(type, payload),
       tracks: () => this.#tracks(),
       info: () => this.#info(),
       // Whoever came later gives way: it would have answered. Server ids sort by time.
-      isPolite: () => this.#id > (peer.claim ?? peer.id ?? ""),
-      emit: (type, detail = {}) => this.#emit(type, { clientId: peer.key, ...detail }),
-      fail: (error) => this.#fail("peer", error, peer.key),
+      isPolite: () => (this.#id ?? "") > (peer.claim ?? peer.id ?? ""),
+      emit: (...told) => this.#emit(...told),
       gone: () => this.#remove(peer),
     });
     // Somebody that was here under this id, and has left the room and come again.
-    if (this.#peers.has(id)) this.#remove(this.#peers.get(id));
+    const former = this.#peers.get(id);
+    if (former) this.#remove(former);
     // Somebody who said that this is its id, and has made a new start without proving it.
     for (const each of this.#peers.values()) {
       if (each.id === null && each.claim === id) this.#remove(each);
@@ -644,6 +763,7 @@ export class SignalingClient extends EventTarget {
     return peer;
   }
 
+  /** @param {Peer} peer */
   #remove(peer) {
     if (this.#peers.get(peer.key) !== peer) return;
     this.#peers.delete(peer.key);
@@ -659,25 +779,30 @@ export class SignalingClient extends EventTarget {
 
   // singo's steps
 
+  /** @param {string} clientId */
   async createNewPeer(clientId) {
     await this.openMedia();
     const peer = this.#peers.get(clientId) ?? this.#add(clientId);
     peer.replace();
-    return peer.pc;
+    return peer.connection;
   }
 
+  /** @param {string} clientId */
   async createOffer(clientId) {
     await this.#member(clientId).createOffer();
   }
 
+  /** @param {string} clientId */
   async sendOffer(clientId) {
     this.#member(clientId).sendDescription();
   }
 
+  /** @param {string} clientId */
   async createAnswer(clientId) {
     await this.#member(clientId).createAnswer();
   }
 
+  /** @param {string} clientId */
   #member(clientId) {
     const peer = this.#peers.get(clientId);
     if (!peer) throw new Error(`no member ${clientId}`);
@@ -686,29 +811,45 @@ export class SignalingClient extends EventTarget {
 
   // Telling the page
 
+  /** @param {ClientState} state */
   #setState(state) {
     if (state === this.#state) return;
     this.#state = state;
     this.#emit("state", { state });
   }
 
-  #fail(source, error, clientId = undefined) {
-    this.#emit("error", { source, error, clientId });
+  /**
+   * @param {"server" | "media" | "callback"} source
+   * @param {unknown} error
+   */
+  #fail(source, error) {
+    this.#emit("error", { source, error: /** @type {Error} */ (error) });
   }
 
-  #emit(type, detail) {
+  /** @param {Told} told */
+  #emit(...told) {
+    const [type, detail] = told;
     this.dispatchEvent(new CustomEvent(type, { detail }));
     if (type === "track") this.#call(this.#onTrack, detail.clientId, detail.stream);
     if (type === "trackend") this.#showRemaining(detail.clientId);
     if (type === "leave") this.#call(this.onLeave, detail.clientId);
   }
 
-  /** For pages with one picture for each member, as singo's: that of a screen has ended. */
+  /**
+   * For pages with one picture for each member, as singo's: that of a screen has ended.
+   *
+   * @param {string} clientId
+   */
   #showRemaining(clientId) {
     const [stream] = this.#peers.get(clientId)?.streams ?? [];
     if (stream) this.#call(this.#onTrack, clientId, stream);
   }
 
+  /**
+   * @template {unknown[]} Args
+   * @param {((...args: Args) => unknown) | null} callback
+   * @param {Args} args
+   */
   async #call(callback, ...args) {
     try {
       await callback?.(...args);
@@ -722,6 +863,18 @@ export { SignalingClient as SingoClient };
 export default SignalingClient;
 
 /**
+ * What a peer needs of its client.
+ *
+ * @typedef {object} PeerClient
+ * @property {(type: string, payload: object) => boolean} send Returns whether it could be sent.
+ * @property {() => [MediaStreamTrack, MediaStream][]} tracks
+ * @property {() => MemberInfo} info
+ * @property {() => boolean} isPolite
+ * @property {(...told: Told) => void} emit
+ * @property {() => void} gone
+ */
+
+/**
  * The connection to one member: negotiates, and does so again whenever either side wants to.
  *
  * Both sides may begin at any time ("perfect negotiation"): of two offers that cross, that of the
@@ -729,23 +882,30 @@ export default SignalingClient;
  * connection, which only a new one of ours can answer. What is asked of a peer is done in order.
  */
 class Peer {
-  /** What the page knows the member by. */
+  /** @type {string} What the page knows the member by. */
   key;
-  /** What the server knows it by; null while it has lost the server. */
+  /** @type {string | null} What the server knows it by; null while it has lost the server. */
   id;
-  /** What it says that the server knows it by from now on. Anybody can say anything: see `prove`. */
+  /**
+   * What it says that the server knows it by from now on. Anybody can say anything: see `prove`.
+   *
+   * @type {string | null}
+   */
   claim = null;
   /** @type {RTCPeerConnection | null} */
   pc = null;
+  /** @type {PeerState} */
   state = "connecting";
-  /** What it says of itself; null before it has, and if it does not run this SDK. */
+  /** @type {MemberInfo | null} What it says of itself; null before it has, and without this SDK. */
   info = null;
   /** @type {Set<MediaStream>} */
   streams = new Set();
 
   #configuration;
   #client;
-  #pairing = null;
+  /** @type {number | undefined} */
+  #pairing;
+  /** @type {RTCDataChannel | null} */
   #channel = null;
   #understands = false;
   #asked = 0;
@@ -755,13 +915,14 @@ class Peer {
   #steps = Promise.resolve();
   #closed = false;
 
+  /** @type {string | null} */
   #fingerprint = null;
   #ignoresOffer = false;
   /** Whether it has had another id since the last description: an offer of ours went astray. */
   #moved = false;
   /** Whether an offer for a new connection is being made or not answered yet. */
   #beginning = false;
-  /** Candidates that came before the description that they belong to. */
+  /** @type {RTCIceCandidateInit[]} That came before the description that they belong to. */
   #waiting = [];
   /** Whether the description is sent, so that candidates may follow it. */
   #described = false;
@@ -770,6 +931,11 @@ class Peer {
   /** Settles when the last answer is sent. */
   #answering = Promise.resolve();
 
+  /**
+   * @param {string} id
+   * @param {RTCConfiguration} configuration
+   * @param {PeerClient} client
+   */
   constructor(id, configuration, client) {
     this.key = this.id = id;
     this.#configuration = configuration;
@@ -789,6 +955,12 @@ class Peer {
    */
   get isAlive() {
     return this.#understands && this.#channel?.readyState === "open";
+  }
+
+  /** The connection; throws if there is none. */
+  get connection() {
+    if (!this.pc) throw new Error(`no connection to ${this.key}`);
+    return this.pc;
   }
 
   close() {
@@ -813,7 +985,7 @@ class Peer {
     this.#pairing = setTimeout(() => this.#onFailed(), PAIRING);
     pc.onicecandidate = ({ candidate }) => this.#onLocalCandidate(candidate);
     pc.ontrack = ({ track, streams }) => this.#onTrack(track, streams[0]);
-    pc.onconnectionstatechange = () => this.#onConnectionState();
+    pc.onconnectionstatechange = () => this.#onConnectionState(pc);
     // The first offer is made by whoever is told that the other one is new. When that is through,
     // the browser asks again for what is missing.
     pc.onnegotiationneeded = () => pc.currentRemoteDescription && this.#step(() => this.#offer());
@@ -840,8 +1012,8 @@ class Peer {
     for (const stream of this.streams) this.#endStream(stream);
   }
 
-  #onConnectionState() {
-    const { connectionState } = this.pc;
+  /** @param {RTCPeerConnection} pc */
+  #onConnectionState({ connectionState }) {
     if (connectionState === "failed") this.#onFailed();
     if (connectionState === "connected") clearTimeout(this.#pairing);
     // In Firefox a good connection says so with each offer of ours: see `isAlive`.
@@ -855,11 +1027,12 @@ class Peer {
     if (this.id === null) return this.#client.gone();
     clearTimeout(this.#pairing);
     this.#pairing = setTimeout(() => this.#onFailed(), PAIRING);
-    if (this.pc.signalingState === "have-local-offer") this.sendDescription();
-    else this.pc.restartIce();
+    if (this.pc?.signalingState === "have-local-offer") this.sendDescription();
+    else this.pc?.restartIce();
     this.#setState("failed");
   }
 
+  /** @param {RTCPeerConnectionState} state */
   #setState(state) {
     if (state === "new") state = "connecting";
     if (state === this.state || state === "closed") return;
@@ -868,7 +1041,13 @@ class Peer {
   }
 
   #tellPage() {
-    this.#client.emit("peer", { state: this.state, info: this.info });
+    this.#client.emit("peer", { clientId: this.key, state: this.state, info: this.info });
+  }
+
+  /** @param {unknown} error */
+  #fail(error) {
+    const detail = { clientId: this.key, error: /** @type {Error} */ (error) };
+    this.#client.emit("error", { source: "peer", ...detail });
   }
 
   // Media
@@ -886,13 +1065,20 @@ class Peer {
     }
     const sent = new Set(pc.getSenders().map((sender) => this.#trackOf(sender)));
     for (const [track, stream] of tracks) {
-      if (!sent.has(track)) this.#sendTrack(track, stream);
+      if (!sent.has(track)) this.#sendTrack(pc, track, stream);
     }
   }
 
-  /** `addTrack` would make the description longer with every track that comes and goes. */
-  #sendTrack(track, stream) {
-    const idle = this.pc.getTransceivers().find(
+  /**
+   * `addTrack` would make the description longer with every track that comes and goes.
+   *
+   * @param {RTCPeerConnection} pc
+   * @param {MediaStreamTrack} track
+   * @param {MediaStream} stream
+   */
+  #sendTrack(pc, track, stream) {
+    const transceivers = pc.getTransceivers();
+    const idle = transceivers.find(
       ({ sender, receiver, direction, currentDirection }) =>
         this.#trackOf(sender) === null &&
         receiver.track.kind === track.kind &&
@@ -900,7 +1086,7 @@ class Peer {
         (direction === "recvonly" || direction === "inactive"),
     );
     if (!idle?.sender.setStreams) {
-      this.pc.addTrack(track, stream);
+      pc.addTrack(track, stream);
       return;
     }
     this.#put(track, idle.sender);
@@ -908,36 +1094,52 @@ class Peer {
     idle.direction = idle.direction === "recvonly" ? "sendrecv" : "sendonly";
   }
 
-  /** A browser that is negotiating puts it there only afterwards. */
+  /**
+   * A browser that is negotiating puts it there only afterwards.
+   *
+   * @param {MediaStreamTrack | null} track
+   * @param {RTCRtpSender} sender
+   */
   #put(track, sender) {
     const { pc } = this;
     this.#coming.set(sender, track);
     sender
       .replaceTrack(track)
-      .catch((error) => this.pc === pc && this.#client.fail(error))
+      .catch((error) => this.pc === pc && this.#fail(error))
       .finally(() => this.#coming.get(sender) === track && this.#coming.delete(sender));
   }
 
+  /** @param {RTCRtpSender} sender */
   #trackOf(sender) {
-    return this.#coming.has(sender) ? this.#coming.get(sender) : sender.track;
+    const coming = this.#coming.get(sender);
+    return coming === undefined ? sender.track : coming;
   }
 
+  /**
+   * @param {MediaStreamTrack} track
+   * @param {MediaStream} [stream]
+   */
   #onTrack(track, stream = new MediaStream([track])) {
     if (this.streams.has(stream)) return;
     this.streams.add(stream);
     stream.addEventListener("removetrack", () => {
       if (stream.getTracks().length === 0) this.#endStream(stream);
     });
-    this.#client.emit("track", { stream });
+    this.#client.emit("track", { clientId: this.key, stream });
   }
 
+  /** @param {MediaStream} stream */
   #endStream(stream) {
-    if (this.streams.delete(stream)) this.#client.emit("trackend", { stream });
+    if (!this.streams.delete(stream)) return;
+    this.#client.emit("trackend", { clientId: this.key, stream });
   }
 
   /**
    * Whether a description from this id is the member's: its id is another one after it had to
    * reconnect. It has told us, and its DTLS fingerprint is the same, which nobody else knows.
+   *
+   * @param {string} id
+   * @param {string} sdp
    */
   prove(id, sdp) {
     if (this.claim !== id || this.#fingerprint === null) return false;
@@ -950,10 +1152,11 @@ class Peer {
 
   // Negotiation (RFC 8829)
 
+  /** @param {() => void | Promise<void>} step */
   #step(step) {
     this.#steps = this.#steps.then(step).catch((error) => {
       // What a connection that was closed meanwhile could not finish is nobody's loss.
-      if (!this.#closed && this.pc?.signalingState !== "closed") this.#client.fail(error);
+      if (!this.#closed && this.pc?.signalingState !== "closed") this.#fail(error);
     });
     return this.#steps;
   }
@@ -989,7 +1192,7 @@ class Peer {
   }
 
   async createOffer() {
-    const { pc } = this;
+    const pc = this.connection;
     if (!this.#channel) {
       this.#openChannel();
       for (const kind of ["audio", "video"]) {
@@ -1003,7 +1206,8 @@ class Peer {
 
   async createAnswer() {
     this.#described = false;
-    await this.pc.setLocalDescription(await this.pc.createAnswer());
+    const pc = this.connection;
+    await pc.setLocalDescription(await pc.createAnswer());
   }
 
   /**
@@ -1011,21 +1215,24 @@ class Peer {
    *
    * Those who do not trickle ignore candidates, and nobody says beforehand whether it does: so the
    * first description is as whole as it gets in a second (half trickle, RFC 8838, section 16).
+   *
+   * @param {RTCPeerConnection} pc
    */
   async #describe(pc) {
     const description = pc.localDescription;
     await Promise.race([gathered(pc), this.#trickles.promise]);
-    const answered = description.type === "offer" && pc.signalingState !== "have-local-offer";
+    const answered = description?.type === "offer" && pc.signalingState !== "have-local-offer";
     if (pc === this.pc && !answered && !this.#described) this.sendDescription();
   }
 
   sendDescription() {
+    if (!this.pc?.localDescription) return;
     const { localDescription, iceGatheringState } = this.pc;
-    if (!localDescription) return;
     this.#described = this.#send(localDescription.type, { sdp: localDescription.sdp });
     if (iceGatheringState === "complete") this.#onLocalCandidate(null);
   }
 
+  /** @param {string} sdp */
   onOffer(sdp) {
     this.#step(async () => {
       const crossing = this.pc?.signalingState === "have-local-offer";
@@ -1040,7 +1247,7 @@ class Peer {
         this.#renew();
         this.#waiting = waiting;
       }
-      const { pc } = this;
+      const pc = this.connection;
       await pc.setRemoteDescription({ type: "offer", sdp });
       this.#fingerprint = fingerprint;
       this.#beginning = false;
@@ -1052,6 +1259,7 @@ class Peer {
     });
   }
 
+  /** @param {string} sdp */
   onAnswer(sdp) {
     this.#step(async () => {
       const { pc } = this;
@@ -1069,6 +1277,7 @@ class Peer {
     });
   }
 
+  /** @param {RTCIceCandidateInit} candidate */
   onCandidate(candidate) {
     this.#trickles.resolve();
     this.#step(async () => {
@@ -1078,7 +1287,7 @@ class Peer {
   }
 
   async #addCandidates() {
-    const { pc } = this;
+    const pc = this.connection;
     const candidates = this.#waiting;
     this.#waiting = [];
     for (const candidate of candidates) {
@@ -1088,7 +1297,11 @@ class Peer {
     }
   }
 
-  /** One that is found before the description is sent goes with it. */
+  /**
+   * One that is found before the description is sent goes with it.
+   *
+   * @param {RTCIceCandidate | null} candidate
+   */
   #onLocalCandidate(candidate) {
     if (!this.#described || candidate?.candidate === "") return;
     // The end of candidates as the member's browser wants to be told of it; it also tells this SDK
@@ -1096,6 +1309,10 @@ class Peer {
     this.#send("ice-candidate", candidate?.toJSON() ?? { candidate: "", sdpMLineIndex: 0 });
   }
 
+  /**
+   * @param {string} type
+   * @param {object} payload
+   */
   #send(type, payload) {
     const id = this.id ?? this.claim;
     return id !== null && this.#client.send(type, { client_id: id, ...payload });
@@ -1105,19 +1322,24 @@ class Peer {
 
   #openChannel() {
     if (this.#channel) return;
-    const channel = (this.#channel = this.pc.createDataChannel("signaling", CHANNEL));
+    const pc = this.connection;
+    const channel = (this.#channel = pc.createDataChannel("signaling", CHANNEL));
     channel.onopen = () => this.tell({ type: "info", ...this.#client.info() });
     channel.onmessage = ({ data }) => this.#onMessage(parse(data));
     // Unless the network is bad, only the member itself can have closed this, and this SDK does so
     // when it leaves. If it has lost the server, there is no other way to learn of that. A good
     // connection may be `connecting`: see `isAlive`.
     channel.onclose = () => {
-      const bad = ["disconnected", "failed"].includes(this.pc.connectionState);
+      const bad = ["disconnected", "failed"].includes(pc.connectionState);
       if ((this.#understands && !bad) || this.id === null) this.#client.gone();
     };
   }
 
-  /** Returns whether it could be sent. */
+  /**
+   * Returns whether it could be sent.
+   *
+   * @param {object} message
+   */
   tell(message) {
     if (this.#channel?.readyState !== "open") return false;
     try {
@@ -1128,11 +1350,20 @@ class Peer {
     }
   }
 
-  /** Whether the member answers in time. */
+  /**
+   * Whether the member answers in time.
+   *
+   * @param {object} message
+   * @param {number} time
+   * @returns {Promise<boolean>}
+   */
   ask(message, time) {
     const asked = String(++this.#asked);
     return new Promise((resolve) => {
-      if (!this.isAlive || !this.tell({ ...message, asked })) return resolve(false);
+      const channel = this.#channel;
+      const told = this.isAlive && this.tell({ ...message, asked });
+      if (!channel || !told) return resolve(false);
+      /** @param {{ type?: string }} event */
       const settle = ({ type }) => {
         clearTimeout(timeout);
         this.#answered.removeEventListener(asked, settle);
@@ -1140,12 +1371,12 @@ class Peer {
         resolve(type === asked);
       };
       const timeout = setTimeout(settle, time, {});
-      const channel = this.#channel;
       this.#answered.addEventListener(asked, settle);
       channel.addEventListener("close", settle);
     });
   }
 
+  /** @param {Record<string, unknown> | null} message */
   #onMessage(message) {
     if (!message) return;
     const { type, asked } = message;
@@ -1154,7 +1385,7 @@ class Peer {
       this.info = infoOf(message);
       this.#tellPage();
     } else if (type === "data") {
-      this.#client.emit("message", { data: message.data });
+      this.#client.emit("message", { clientId: this.key, data: message.data });
     } else if (type === "answer") {
       if (typeof asked === "string") this.#answered.dispatchEvent(new Event(asked));
     } else if (type === "ping" || type === "id") {
@@ -1173,16 +1404,26 @@ class Watch {
   #lost;
   #since = Date.now();
   #interval = 1000;
-  #timer = null;
+  /** @type {number | undefined} */
+  #timer;
   /** Whether the interval has been seen. */
   isSure = false;
 
+  /**
+   * @param {number} patience Until the interval has been seen.
+   * @param {() => void} lost Called when nothing has come for too long.
+   */
   constructor(patience, lost) {
     this.#patience = patience;
     this.#lost = lost;
     this.#wait();
   }
 
+  /**
+   * To be called for each message.
+   *
+   * @param {string | undefined} type
+   */
   saw(type) {
     if (type === "ping") {
       const now = Date.now();
@@ -1205,8 +1446,13 @@ class Watch {
   }
 }
 
-/** Whether to ask for one device after both were refused: not if that was meant for both. */
+/**
+ * Whether to ask for one device after both were refused: not if that was meant for both.
+ *
+ * @param {MediaStreamConstraints} wish
+ */
 async function mayAsk({ audio }) {
+  /** @type {PermissionName[]} */
   const names = audio ? ["microphone", "camera"] : ["camera", "microphone"];
   try {
     const [own, other] = await Promise.all(
@@ -1226,6 +1472,10 @@ function connectUrl(endpoint = document.baseURI) {
   return new URL(`${folder.replace(/\/$/, "")}/connect`, url).href;
 }
 
+/**
+ * @param {string} text
+ * @returns {Record<string, unknown> | null}
+ */
 function parse(text) {
   try {
     const message = JSON.parse(text);
@@ -1235,12 +1485,20 @@ function parse(text) {
   }
 }
 
-/** Whether tracks are on; null when there are none. */
+/**
+ * Whether tracks are on; null when there are none.
+ *
+ * @param {MediaStreamTrack[]} [tracks]
+ */
 function enabled(tracks = []) {
   const live = tracks.filter((track) => track.readyState === "live");
   return live.length ? live.some((track) => track.enabled) : null;
 }
 
+/**
+ * @param {Record<string, unknown>} message
+ * @returns {MemberInfo}
+ */
 function infoOf({ audio, video, screen, name }) {
   return Object.freeze({
     audio: typeof audio === "boolean" ? audio : null,
@@ -1250,11 +1508,17 @@ function infoOf({ audio, video, screen, name }) {
   });
 }
 
+/** @param {string} sdp */
 function fingerprintOf(sdp) {
   return /^a=fingerprint:(.*)$/m.exec(sdp)?.[1].trim().toUpperCase() ?? null;
 }
 
-/** Resolves when all candidates are found, at the latest after a second. */
+/**
+ * Resolves when all candidates are found, at the latest after a second.
+ *
+ * @param {RTCPeerConnection} pc
+ * @returns {Promise<void>}
+ */
 function gathered(pc) {
   return new Promise((resolve) => {
     const check = () => {
@@ -1271,6 +1535,10 @@ function gathered(pc) {
   });
 }
 
+/**
+ * @param {HTMLVideoElement} video
+ * @param {MediaStream | null} stream
+ */
 function show(video, stream) {
   video.srcObject = stream;
   video.muted = true;
@@ -1279,11 +1547,16 @@ function show(video, stream) {
   if (stream) video.play().catch(() => {});
 }
 
+/** @param {MediaStream | null} stream */
 function stop(stream) {
   for (const track of stream?.getTracks() ?? []) track.stop();
 }
 
-/** Throws what the browser has against every connection that would be made. */
+/**
+ * Throws what the browser has against every connection that would be made.
+ *
+ * @param {RTCConfiguration} configuration
+ */
 function tryConfiguration(configuration) {
   if (!globalThis.RTCPeerConnection) {
     throw new DOMException("This browser has no RTCPeerConnection", "NotSupportedError");
@@ -1295,8 +1568,10 @@ function closedMeanwhile() {
   return new DOMException("The client was closed or has joined another room", "AbortError");
 }
 
+/** @returns {{ promise: Promise<void>, resolve: () => void }} */
 function deferred() {
-  let resolve;
+  let resolve = () => {};
+  /** @type {Promise<void>} */
   const promise = new Promise((settle) => (resolve = settle));
   return { promise, resolve };
 }

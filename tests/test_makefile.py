@@ -1,4 +1,4 @@
-"""The Makefile: what it says of itself, and which Python it takes."""
+"""The Makefile: what it says of itself, and which Python and Node.js it takes."""
 
 import os
 import re
@@ -13,14 +13,16 @@ MAKEFILE = Path(__file__).parent.parent / "Makefile"
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
-def make(*args: str, cwd: Path = MAKEFILE.parent, **variables: str) -> str:
-    """Run make as if from a shell, not from another make; return what it prints."""
+def run(
+    *args: str, cwd: Path = MAKEFILE.parent, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run make as if from a shell, not from another make."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON", "ARGS")
     }
-    ended = subprocess.run(
+    return subprocess.run(
         ["make", *args],
         cwd=cwd,
         env=inherited | variables,
@@ -28,7 +30,11 @@ def make(*args: str, cwd: Path = MAKEFILE.parent, **variables: str) -> str:
         text=True,
         timeout=10,
     )
-    return ended.stdout
+
+
+def make(*args: str, cwd: Path = MAKEFILE.parent, **variables: str) -> str:
+    """Run make as `run` does; return what it prints."""
+    return run(*args, cwd=cwd, **variables).stdout
 
 
 @pytest.fixture
@@ -73,3 +79,22 @@ def test_a_python_that_does_not_run_changes_nothing(checkout: Path) -> None:
     """The environment is as it was when the Python asked for cannot be used."""
     make("run", "PYTHON=./none", cwd=checkout)
     assert (checkout / ".venv" / "bin" / "python").exists()
+
+
+@pytest.mark.parametrize("node", [None, "#!/bin/sh\nexit 1\n"], ids=["none", "too old"])
+def test_lint_says_that_it_needs_node(checkout: Path, node: str | None) -> None:
+    """Without npm, or with too old a Node.js, one line of `make lint` says what is needed."""
+    tools = checkout / "tools"
+    tools.mkdir()
+    (tools / "make").symlink_to(shutil.which("make") or "")
+    if node is not None:
+        for name, script in (("npm", "#!/bin/sh\n"), ("node", node)):
+            (tools / name).write_text(script)
+            (tools / name).chmod(0o755)
+    for name in ("package.json", "package-lock.json"):
+        (checkout / name).touch()
+    ended = run("node_modules/.lint", cwd=checkout, PATH=str(tools))
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+    told = [line for line in ended.stderr.splitlines() if not line.startswith("make: ")]
+    assert told == ["Node.js 20 or newer is needed, with npm: apt install nodejs npm"]

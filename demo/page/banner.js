@@ -1,3 +1,5 @@
+/** @import { Problem } from "./problems.js" */
+
 import { rescueFocus } from "./dom.js";
 
 /** Problems that last, as long as they last. */
@@ -10,6 +12,7 @@ export class Banner {
   /**
    * @param {HTMLElement} element Within a live region, which speaks what comes into it.
    * @param {HTMLElement} refuge Where the focus goes when the last problem goes that has it.
+   * @param {AbortSignal} signal
    */
   constructor(element, refuge, signal) {
     this.#element = element;
@@ -21,7 +24,7 @@ export class Banner {
 
   /**
    * @param {string} key One problem each.
-   * @param {import("./problems.js").Problem | null} problem Null when it is over.
+   * @param {Problem | null} problem Null when it is over.
    */
   set(key, problem) {
     const before = this.#problems.get(key);
@@ -38,12 +41,16 @@ export class Banner {
     if (before) this.#remove(before.row);
   }
 
+  /** @param {Element} row */
   #remove(row) {
-    rescueFocus(row, this.#element.querySelector("div:not(:focus-within) button") ?? this.#refuge);
+    /** @type {HTMLElement | null} */
+    const next = this.#element.querySelector("div:not(:focus-within) button");
+    rescueFocus(row, next ?? this.#refuge);
     row.remove();
     this.#element.hidden = !this.#element.childElementCount;
   }
 
+  /** @param {Problem} problem */
   #row(problem) {
     const text = document.createElement("b");
     text.textContent = problem.text;

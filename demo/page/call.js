@@ -1,13 +1,18 @@
 /** The call: puts its parts together, and takes them apart again. */
 
+/**
+ * @import { Devices } from "./devices.js"
+ * @import { ClientState, SignalingClient, SignalingEventMap } from "./sdk/signaling.js"
+ */
+
 import { Banner } from "./banner.js";
 import { Chat } from "./chat.js";
 import { deviceButton } from "./devices.js";
-import { byId } from "./dom.js";
+import { byId, within } from "./dom.js";
 import { Grid } from "./grid.js";
 import { invitation } from "./invitation.js";
 import { Members } from "./members.js";
-import { problem, roomProblem, serverProblem } from "./problems.js";
+import { problems, roomProblem, serverProblem } from "./problems.js";
 import { linkTo, roomInAddress, setRoomInAddress } from "./rooms.js";
 import { Screen } from "./screen.js";
 import { shownName } from "./settings.js";
@@ -20,8 +25,8 @@ import { Tile } from "./tile.js";
 /**
  * Shows the call until the user leaves it or goes to another room.
  *
- * @param {import("./sdk/signaling.js").SignalingClient} client Has joined the room.
- * @param {import("./devices.js").Devices} devices
+ * @param {SignalingClient} client Has joined the room.
+ * @param {Devices} devices
  * @param {string} room
  * @returns {Promise<void>} Settles when it is over; the client is closed then.
  */
@@ -31,7 +36,7 @@ export function call(client, devices, room) {
 
 class Call {
   #element = byId("call");
-  #heading = this.#element.querySelector("h1");
+  #heading = within(this.#element, "h1");
   #over = new AbortController();
   #grid = new Grid(byId("grid"), this.#heading, this.#over.signal);
   #banner = new Banner(byId("banner"), this.#heading, this.#over.signal);
@@ -40,11 +45,19 @@ class Call {
   #devices;
   #room;
   #left;
+  /** @type {Members} */
   #members;
+  /** @type {Chat} */
   #chat;
   #invitation;
   #wasReconnecting = false;
 
+  /**
+   * @param {SignalingClient} client
+   * @param {Devices} devices
+   * @param {string} room
+   * @param {() => void} left Called when it is over.
+   */
   constructor(client, devices, room, left) {
     this.#client = client;
     this.#devices = devices;
@@ -56,8 +69,6 @@ class Call {
   open() {
     const { signal } = this.#over;
     const client = this.#client;
-    const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
-
     setRoomInAddress(this.#room);
     this.#heading.textContent = this.#room;
     this.#element.hidden = false;
@@ -71,12 +82,13 @@ class Call {
     deviceButton(byId("camera"), "video", this.#devices, tryAgain, signal);
     new Screen({ button: byId("screen"), client, grid: this.#grid, signal });
     shortcuts(this.#element, signal);
-    on(this.#devices, "change", () => this.#showOwn());
-    on(byId("copy"), "click", () => copyLink(linkTo(this.#room)));
-    on(byId("leave"), "click", () => this.#close());
-    on(window, "hashchange", () => roomInAddress() !== this.#room && this.#close());
-    on(client, "state", ({ detail }) => this.#showState(detail.state));
-    on(client, "error", ({ detail }) => this.#showError(detail));
+    const gone = () => roomInAddress() !== this.#room && this.#close();
+    this.#devices.addEventListener("change", () => this.#showOwn(), { signal });
+    byId("copy").addEventListener("click", () => copyLink(linkTo(this.#room)), { signal });
+    byId("leave").addEventListener("click", () => this.#close(), { signal });
+    window.addEventListener("hashchange", gone, { signal });
+    client.addEventListener("state", ({ detail }) => this.#showState(detail.state), { signal });
+    client.addEventListener("error", ({ detail }) => this.#showError(detail), { signal });
 
     this.#members = new Members({
       client,
@@ -87,7 +99,7 @@ class Call {
       changed: () => this.#membersChanged(),
     });
     this.#chat = new Chat({ client, nameOf: (id) => this.#members.nameOf(id), signal });
-    on(this.#chat, "unread", () => this.#showTitle());
+    this.#chat.addEventListener("unread", () => this.#showTitle(), { signal });
     this.#membersChanged();
     this.#showTitle();
     this.#heading.focus();
@@ -116,7 +128,7 @@ class Call {
   }
 
   #showOwn() {
-    const name = shownName(byId("name").value);
+    const name = shownName(byId("name", HTMLInputElement).value);
     this.#own.update({
       name,
       initialsOf: name,
@@ -136,28 +148,34 @@ class Call {
       else this.#grid.remove(this.#invitation);
     }
     const people = alone ? "Only you" : `${count + 1} people`;
-    this.#element.querySelector(".call-count").textContent = people;
+    within(this.#element, ".call-count").textContent = people;
     const names = this.#members?.unconnected ?? [];
-    this.#banner.set("unconnected", names.length ? problem("unconnected", { names }) : null);
+    this.#banner.set("unconnected", names.length ? problems.unconnected(names) : null);
   }
 
+  /** @param {ClientState} state */
   #showState(state) {
     const reconnecting = state === "reconnecting";
-    this.#banner.set("server", reconnecting ? problem("reconnecting") : null);
+    this.#banner.set("server", reconnecting ? problems.reconnecting() : null);
     if (this.#wasReconnecting && state === "joined") say("The server is there again");
     this.#wasReconnecting = reconnecting;
   }
 
-  /** Those of microphone and camera are said by what opens them. */
+  /**
+   * Those of microphone and camera are said by what opens them.
+   *
+   * @param {SignalingEventMap["error"]["detail"]} detail
+   */
   #showError({ source, error, clientId }) {
     console.warn(source, error);
     if (source === "peer") {
-      say(problem("negotiation", { name: this.#members.nameOf(clientId) }).text);
+      say(problems.negotiation(this.#members.nameOf(clientId)).text);
     } else if (source === "server") {
       this.#showServerError(error.message);
     }
   }
 
+  /** @param {string} message */
   #showServerError(message) {
     const lasting = roomProblem(message, this.#client.state === "reconnecting");
     const text = lasting ? null : serverProblem(message);

@@ -1,4 +1,6 @@
-import { byId, fromTemplate, shorten } from "./dom.js";
+/** @import { SignalingClient, SignalingEventMap } from "./sdk/signaling.js" */
+
+import { byId, fromTemplate, shorten, within } from "./dom.js";
 import { say } from "./status.js";
 
 /** Older messages are forgotten, so that a long call does not fill the memory. */
@@ -20,29 +22,35 @@ const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-di
 export class Chat extends EventTarget {
   #panel = byId("chat");
   #log = byId("chat-log");
-  #list = this.#log.querySelector("ol");
-  #input = byId("chat-input");
+  #list = within(this.#log, "ol");
+  #input = byId("chat-input", HTMLTextAreaElement);
   #toggle = byId("chat-toggle");
-  #badge = this.#toggle.querySelector(".badge");
+  #badge = within(this.#toggle, ".badge");
   #client;
   #nameOf;
   #unread = 0;
 
-  /** @param {{ nameOf: (clientId: string) => string }} options Among others. */
+  /**
+   * @param {object} parts
+   * @param {SignalingClient} parts.client
+   * @param {(clientId: string) => string} parts.nameOf
+   * @param {AbortSignal} parts.signal
+   */
   constructor({ client, nameOf, signal }) {
     super();
     this.#client = client;
     this.#nameOf = nameOf;
-    const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
-    on(client, "message", ({ detail }) => this.#receive(detail));
-    on(this.#toggle, "click", () => this.#open(this.#panel.hidden));
-    on(byId("chat-close"), "click", () => this.#closeFromWithin());
-    on(this.#panel, "keydown", (event) => this.#onKey(event));
-    on(this.#panel.querySelector("form"), "submit", (event) => {
+    const toggle = () => this.#open(Boolean(this.#panel.hidden));
+    const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#send();
-    });
-    on(document, "visibilitychange", () => this.#seen());
+    };
+    client.addEventListener("message", ({ detail }) => this.#receive(detail), { signal });
+    this.#toggle.addEventListener("click", toggle, { signal });
+    byId("chat-close").addEventListener("click", () => this.#closeFromWithin(), { signal });
+    this.#panel.addEventListener("keydown", (event) => this.#onKey(event), { signal });
+    within(this.#panel, "form").addEventListener("submit", submit, { signal });
+    document.addEventListener("visibilitychange", () => this.#seen(), { signal });
     signal.addEventListener("abort", () => this.#clear());
   }
 
@@ -54,6 +62,7 @@ export class Chat extends EventTarget {
     return !this.#panel.hidden && !document.hidden;
   }
 
+  /** @param {boolean} open */
   #open(open) {
     this.#panel.hidden = !open;
     this.#toggle.setAttribute("aria-expanded", String(open));
@@ -68,6 +77,7 @@ export class Chat extends EventTarget {
     this.#toggle.focus();
   }
 
+  /** @param {KeyboardEvent} event */
   #onKey(event) {
     if (event.isComposing) return; // Enter and Escape are the input method's.
     if (event.key === "Escape") {
@@ -89,9 +99,10 @@ export class Chat extends EventTarget {
     this.#input.focus();
   }
 
+  /** @param {SignalingEventMap["message"]["detail"]} message */
   #receive({ clientId, data }) {
-    const text = data?.chat;
-    if (typeof text !== "string" || !text.trim()) return;
+    const text = textOf(data);
+    if (!text.trim()) return;
     const name = this.#nameOf(clientId);
     this.#add(clientId, name, text.slice(0, LONGEST), "");
     if (this.#isSeen) return;
@@ -99,20 +110,27 @@ export class Chat extends EventTarget {
     if (this.#panel.hidden) say(`${name}: ${shorten(text.trim(), EXCERPT)}`);
   }
 
+  /**
+   * @param {string} clientId Of whom it comes; "me" for one's own.
+   * @param {string} name
+   * @param {string} text
+   * @param {string} note
+   */
   #add(clientId, name, text, note) {
     const message = fromTemplate("message");
     const now = new Date();
     message.dataset.clientId = clientId;
-    message.querySelector("b").textContent = name;
-    message.querySelector("time").textContent = TIME.format(now);
-    message.querySelector("time").dateTime = now.toISOString();
-    message.querySelector(".message-text").textContent = text;
-    message.querySelector(".message-note").textContent = note;
-    message.querySelector(".message-note").hidden = !note;
+    within(message, "b").textContent = name;
+    const time = within(message, "time", HTMLTimeElement);
+    time.textContent = TIME.format(now);
+    time.dateTime = now.toISOString();
+    within(message, ".message-text").textContent = text;
+    within(message, ".message-note").textContent = note;
+    within(message, ".message-note").hidden = !note;
     const { scrollHeight, scrollTop, clientHeight } = this.#log;
     const reading = scrollHeight - clientHeight - scrollTop > READING;
     this.#list.append(message);
-    if (this.#list.childElementCount > MOST_MESSAGES) this.#list.firstElementChild.remove();
+    if (this.#list.childElementCount > MOST_MESSAGES) this.#list.firstElementChild?.remove();
     if (clientId === "me" || !reading) this.#log.scrollTop = this.#log.scrollHeight;
   }
 
@@ -120,6 +138,7 @@ export class Chat extends EventTarget {
     if (this.#isSeen) this.#setUnread(0);
   }
 
+  /** @param {number} count */
   #setUnread(count) {
     this.#unread = count;
     this.#badge.hidden = !count;
@@ -138,7 +157,22 @@ export class Chat extends EventTarget {
   }
 }
 
-/** What to say of a message that has not reached everybody. */
+/**
+ * What somebody has written; "" if this is something else, for members may send what they like.
+ *
+ * @param {unknown} data
+ */
+function textOf(data) {
+  const isChat = typeof data === "object" && data !== null && "chat" in data;
+  return isChat && typeof data.chat === "string" ? data.chat : "";
+}
+
+/**
+ * What to say of a message that has not reached everybody.
+ *
+ * @param {number} sent To how many.
+ * @param {number} others Of how many.
+ */
 function delivery(sent, others) {
   if (!others) return "Nobody is here to read it.";
   if (!sent) return "It reached nobody: no one is connected to read it.";

@@ -1,12 +1,23 @@
 /** Microphone and camera: what there is, what is on, and the buttons that say so. */
 
+/**
+ * @import { Problem } from "./problems.js"
+ * @import { SignalingClient, SignalingEventMap } from "./sdk/signaling.js"
+ */
+
+/**
+ * @typedef {"audio" | "video"} Kind
+ * @typedef {"on" | "off" | "none"} DeviceState
+ */
+
 import { mediaProblem } from "./problems.js";
-import { rememberOff, rememberedOff } from "./settings.js";
+import { rememberedOff, rememberOff } from "./settings.js";
 import { say } from "./status.js";
 
 /** For devices that are opening before one joins without them, in milliseconds. */
 const PATIENCE = 1000;
 
+/** @type {Record<string, string>} By kind. */
 const WORDS = { audio: "microphone", video: "camera" };
 
 /**
@@ -14,14 +25,25 @@ const WORDS = { audio: "microphone", video: "camera" };
  * from the lobby to the call and back, and over a reload.
  */
 export class Devices extends EventTarget {
-  #client = null;
-  /** The client that waits for the browser, and that for the user. */
+  /** @type {SignalingClient} */
+  #client;
+  /** @type {SignalingClient | null} The client that waits for the browser, and that for the user. */
   #asking = null;
-  /** What `open` has returned last. */
+  /** @type {Promise<Problem | null>} What `open` has returned last. */
   opening = Promise.resolve(null);
   #off = new Set(rememberedOff());
 
-  /** To be called for each client, before it opens anything. */
+  /** @param {SignalingClient} client That has opened nothing yet. */
+  constructor(client) {
+    super();
+    this.use(client);
+  }
+
+  /**
+   * To be called for each client, before it opens anything.
+   *
+   * @param {SignalingClient} client
+   */
   use(client) {
     this.#client = client;
     this.#apply("audio");
@@ -37,8 +59,8 @@ export class Devices extends EventTarget {
    * Opens what there is; what is open already is closed before, for what is missing is often had
    * only together with it.
    *
-   * @returns {Promise<import("./problems.js").Problem | null>} Null if nothing is missing, or the
-   *   client was closed meanwhile.
+   * @returns {Promise<Problem | null>} Null if nothing is missing, or the client was closed
+   *   meanwhile.
    */
   open() {
     this.opening = this.#open();
@@ -47,7 +69,9 @@ export class Devices extends EventTarget {
 
   async #open() {
     const client = (this.#asking = this.#client);
+    /** @type {Error[]} */
     const errors = [];
+    /** @param {SignalingEventMap["error"]} event */
     const collect = ({ detail }) => detail.source === "media" && errors.push(detail.error);
     client.addEventListener("error", collect);
     client.stream = null;
@@ -70,6 +94,8 @@ export class Devices extends EventTarget {
   /**
    * Joins the room, rejecting as the client does. What the user has not answered yet holds up
    * nothing: what opens later is added to the call.
+   *
+   * @param {string} room
    */
   async join(room) {
     const client = this.#client;
@@ -84,17 +110,18 @@ export class Devices extends EventTarget {
   }
 
   /**
-   * @param {"audio" | "video"} kind
-   * @returns {"on" | "off" | "none"}
+   * @param {Kind} kind
+   * @returns {DeviceState}
    */
   state(kind) {
-    const tracks = (this.#client?.stream?.getTracks() ?? []).filter(
+    const tracks = (this.#client.stream?.getTracks() ?? []).filter(
       (track) => track.kind === kind && track.readyState === "live",
     );
     if (!tracks.length) return "none";
     return tracks.some(({ enabled }) => enabled) ? "on" : "off";
   }
 
+  /** @param {Kind} kind */
   toggle(kind) {
     if (this.state(kind) === "off") this.#off.delete(kind);
     else this.#off.add(kind);
@@ -102,12 +129,17 @@ export class Devices extends EventTarget {
     this.#apply(kind);
   }
 
+  /**
+   * @param {SignalingClient} client
+   * @param {MediaStreamTrack} track
+   */
   #onEnded(client, track) {
     if (!client.stream?.getTracks().includes(track)) return;
     say(`Your ${WORDS[track.kind]} is gone. Press its button to try again.`);
     this.#changed();
   }
 
+  /** @param {Kind} kind */
   #apply(kind) {
     const wanted = !this.#off.has(kind);
     if (kind === "audio") this.#client.changeAudioTrackEnabled(wanted);
@@ -123,8 +155,12 @@ export class Devices extends EventTarget {
 /**
  * Makes a button switch one of them and show its state, until `signal` is aborted.
  *
+ * @param {HTMLElement} button
+ * @param {Kind} kind
+ * @param {Devices} devices
  * @param {() => void} tryAgain Called when it is pressed though there is none: perhaps there is one
  *   by now, or it is allowed.
+ * @param {AbortSignal} signal
  */
 export function deviceButton(button, kind, devices, tryAgain, signal) {
   const word = WORDS[kind];

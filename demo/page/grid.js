@@ -1,3 +1,5 @@
+/** @import { Area } from "./layout.js" */
+
 import { rescueFocus } from "./dom.js";
 import { arrange } from "./layout.js";
 
@@ -6,7 +8,11 @@ export class Grid {
   #element;
   #refuge;
 
-  /** @param {HTMLElement} refuge Where the focus goes when a child goes that has it. */
+  /**
+   * @param {HTMLElement} element
+   * @param {HTMLElement} refuge Where the focus goes when a child goes that has it.
+   * @param {AbortSignal} signal
+   */
   constructor(element, refuge, signal) {
     this.#element = element;
     this.#refuge = refuge;
@@ -18,12 +24,16 @@ export class Grid {
     });
   }
 
-  /** @param {Element | null} before Where in the order, the end if null. */
+  /**
+   * @param {HTMLElement} child
+   * @param {HTMLElement | null} before Where in the order, the end if null.
+   */
   add(child, before = null) {
     this.#element.insertBefore(child, before);
     this.#layOut(true);
   }
 
+  /** @param {HTMLElement} child */
   remove(child) {
     rescueFocus(child, this.#refuge);
     child.remove();
@@ -34,16 +44,20 @@ export class Grid {
   #layOut(moving) {
     const { clientWidth, clientHeight } = this.#element;
     const gap = Math.min(clientWidth, clientHeight) < 480 ? 6 : 12;
-    const children = [...this.#element.children];
+    const children = /** @type {HTMLElement[]} */ ([...this.#element.children]);
     const screens = children.filter((child) => child.dataset.screen);
     const faces = children.filter((child) => !child.dataset.screen);
     const areas = arrange(clientWidth, clientHeight, faces.length, screens.length, gap);
     this.#element.classList.toggle("moving", moving);
-    faces.forEach((child, index) => put(child, areas.faces[index]));
-    screens.forEach((child, index) => put(child, areas.screens[index]));
+    for (const [index, child] of faces.entries()) put(child, areas.faces[index]);
+    for (const [index, child] of screens.entries()) put(child, areas.screens[index]);
   }
 }
 
+/**
+ * @param {HTMLElement} child
+ * @param {Area} area
+ */
 function put({ style }, { x, y, width, height }) {
   style.setProperty("--x", `${x}px`);
   style.setProperty("--y", `${y}px`);

@@ -2,6 +2,7 @@
 
 /**
  * @typedef {{ x: number, y: number, width: number, height: number }} Area
+ * @typedef {{ faces: Area[], screens: Area[] }} Layout
  */
 
 const WIDEST = 16 / 9;
@@ -18,30 +19,37 @@ const SHARES = [0.6, 0.65, 0.7, 0.75, 0.8];
  * Fills an area with faces, and with screens if there are any: these get the larger part, the faces
  * stand beside or below them, whichever leaves less of the area empty.
  *
+ * @param {number} width
+ * @param {number} height
  * @param {number} faces How many; at least one.
  * @param {number} screens How many.
- * @returns {{ faces: Area[], screens: Area[] }} All within the area, at full pixels.
+ * @param {number} gap
+ * @returns {Layout} All within the area, at full pixels.
  */
 export function arrange(width, height, faces, screens, gap) {
   const narrowest = height > width ? NARROWEST_UPRIGHT : NARROWEST;
   const whole = { x: 0, y: 0, width, height };
   if (!screens) return { faces: place(whole, faces, gap, narrowest), screens: [] };
-  let best = null;
-  for (const share of SHARES) {
-    for (const split of [beside, below]) {
+  const layouts = SHARES.flatMap((share) =>
+    [beside, below].map((split) => {
       const [forScreens, forFaces] = split(width, height, share, screens, gap);
-      const candidate = {
+      return {
         screens: place(forScreens, screens, gap, NARROWEST_SCREEN),
         faces: place(forFaces, faces, gap, narrowest),
       };
-      const used = covered(candidate.screens) + covered(candidate.faces);
-      if (!best || used > best.used) best = { ...candidate, used };
-    }
-  }
-  return { faces: best.faces, screens: best.screens };
+    }),
+  );
+  return layouts.reduce((best, each) => (covered(each) > covered(best) ? each : best));
 }
 
-/** The largest equal tiles that are not too wide nor too narrow, in rows, the last one centred. */
+/**
+ * The largest equal tiles that are not too wide nor too narrow, in rows, the last one centred.
+ *
+ * @param {Area} area
+ * @param {number} count
+ * @param {number} gap
+ * @param {number} narrowest As width by height.
+ */
 function place({ x, y, width, height }, count, gap, narrowest) {
   let best = { width: 0, height: 0, columns: 1 };
   for (let columns = 1; columns <= count; columns++) {
@@ -68,7 +76,13 @@ function place({ x, y, width, height }, count, gap, narrowest) {
   });
 }
 
-/** The largest size within a cell that is neither too wide nor too narrow. */
+/**
+ * The largest size within a cell that is neither too wide nor too narrow.
+ *
+ * @param {number} width
+ * @param {number} height
+ * @param {number} narrowest
+ */
 function shape(width, height, narrowest) {
   if (width <= 0 || height <= 0) return { width: 0, height: 0 };
   return {
@@ -77,8 +91,14 @@ function shape(width, height, narrowest) {
   };
 }
 
-// Both leave to the faces what the screens have no use for.
+/**
+ * An area for the screens and one for the faces, to which goes what the screens have no use for.
+ *
+ * @typedef {(width: number, height: number, share: number, screens: number, gap: number) => Area[]}
+ *   Split
+ */
 
+/** @type {Split} */
 function beside(width, height, share, screens, gap) {
   const most = { x: 0, y: 0, width: (width - gap) * share, height };
   const used = place(most, screens, gap, NARROWEST_SCREEN);
@@ -89,6 +109,7 @@ function beside(width, height, share, screens, gap) {
   ];
 }
 
+/** @type {Split} */
 function below(width, height, share, screens, gap) {
   const most = { x: 0, y: 0, width, height: (height - gap) * share };
   const used = place(most, screens, gap, NARROWEST_SCREEN);
@@ -99,10 +120,16 @@ function below(width, height, share, screens, gap) {
   ];
 }
 
+/**
+ * @param {number} count
+ * @param {number} length Of each.
+ * @param {number} gap
+ */
 function extent(count, length, gap) {
   return count * length + (count - 1) * gap;
 }
 
-function covered(areas) {
-  return areas.reduce((sum, { width, height }) => sum + width * height, 0);
+/** @param {Layout} layout */
+function covered({ faces, screens }) {
+  return [...faces, ...screens].reduce((sum, { width, height }) => sum + width * height, 0);
 }

@@ -1,16 +1,22 @@
 /** Before the call: who one is, which room, and what the others are going to see. */
 
+/**
+ * @import { Devices } from "./devices.js"
+ * @import { Problem } from "./problems.js"
+ * @import { SignalingClient } from "./sdk/signaling.js"
+ */
+
 import { deviceButton } from "./devices.js";
-import { byId, rescueFocus } from "./dom.js";
-import { JOIN_WITHOUT, joinProblem, problem } from "./problems.js";
+import { byId, rescueFocus, within } from "./dom.js";
+import { JOIN_WITHOUT, joinProblem, problems } from "./problems.js";
 import { MAX_ROOM_NAME, proposedRoom, roomInAddress } from "./rooms.js";
-import { MAX_NAME, rememberName, rememberedName } from "./settings.js";
+import { MAX_NAME, rememberedName, rememberName } from "./settings.js";
 
 /**
  * Shows the lobby until a room is joined.
  *
- * @param {import("./sdk/signaling.js").SignalingClient} client Has a preview to show itself on.
- * @param {import("./devices.js").Devices} devices
+ * @param {SignalingClient} client Has a preview to show itself on.
+ * @param {Devices} devices
  * @param {boolean} returning From a call: the form is not what to begin with then.
  * @returns {Promise<string>} The room's name, once it is joined.
  */
@@ -20,40 +26,46 @@ export function lobby(client, devices, returning) {
 
 class Lobby {
   #element = byId("lobby");
-  #heading = this.#element.querySelector("h1");
-  #name = byId("name");
-  #room = byId("room");
-  #join = byId("join");
+  #heading = within(this.#element, "h1");
+  #name = byId("name", HTMLInputElement);
+  #room = byId("room", HTMLInputElement);
+  #join = byId("join", HTMLButtonElement);
   #left = new AbortController();
   #joining = false;
-  /** @type {import("./problems.js").Problem | null} */
+  /** @type {Problem | null} */
   #joinProblem = null;
-  /** @type {import("./problems.js").Problem | null} */
+  /** @type {Problem | null} */
   #mediaProblem = null;
   #client;
   #devices;
   #joined;
 
+  /**
+   * @param {SignalingClient} client
+   * @param {Devices} devices
+   * @param {(room: string) => void} joined Called once a room is joined.
+   */
   constructor(client, devices, joined) {
     this.#client = client;
     this.#devices = devices;
     this.#joined = joined;
   }
 
+  /** @param {boolean} returning */
   open(returning) {
     const { signal } = this.#left;
-    const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
+    const submit = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.#submit();
+    };
     const tryAgain = () => this.#openMedia();
     deviceButton(byId("preview-microphone"), "audio", this.#devices, tryAgain, signal);
     deviceButton(byId("preview-camera"), "video", this.#devices, tryAgain, signal);
-    on(this.#devices, "change", () => this.#showPicture());
-    on(this.#room, "input", () => this.#roomChanged());
-    on(window, "hashchange", () => this.#takeRoomFromAddress());
-    on(byId("retry"), "click", tryAgain);
-    on(this.#element.querySelector("form"), "submit", (event) => {
-      event.preventDefault();
-      this.#submit();
-    });
+    this.#devices.addEventListener("change", () => this.#showPicture(), { signal });
+    this.#room.addEventListener("input", () => this.#roomChanged(), { signal });
+    window.addEventListener("hashchange", () => this.#takeRoomFromAddress(), { signal });
+    byId("retry").addEventListener("click", tryAgain, { signal });
+    within(this.#element, "form").addEventListener("submit", submit, { signal });
 
     // Of the lobby before.
     this.#showProblem();
@@ -69,7 +81,7 @@ class Lobby {
     if (!this.#join.disabled) {
       this.#openMedia();
     } else {
-      this.#joinProblem = problem("noWebRtc");
+      this.#joinProblem = problems.noWebRtc();
       this.#showProblem();
     }
   }
@@ -95,6 +107,7 @@ class Lobby {
     this.#room.setCustomValidity(room ? wrong : "Name a room.");
   }
 
+  /** @param {string} invitedTo A room; "" if none. */
   #showHeading(invitedTo) {
     this.#heading.textContent = invitedTo ? "Join " : "Start a call";
     if (!invitedTo) return;
@@ -116,10 +129,10 @@ class Lobby {
 
   #showPicture() {
     const state = this.#devices.state("video");
-    byId("preview").parentElement.dataset.video = state;
+    within(this.#element, ".preview").dataset.video = state;
     const asking = "Your browser asks for camera and microphone. Nobody sees or hears you yet.";
     const none = this.#devices.asking ? asking : "No camera";
-    const note = this.#element.querySelector(".preview-note");
+    const note = within(this.#element, ".preview-note");
     note.textContent = { on: "", off: "Your camera is off", none }[state];
     note.hidden = state === "on";
   }
@@ -128,8 +141,8 @@ class Lobby {
     const what = this.#joinProblem ?? this.#mediaProblem;
     const element = byId("problem");
     if (!what) rescueFocus(element, this.#heading);
-    element.querySelector(".problem-text").textContent = what?.text ?? "";
-    element.querySelector(".problem-remedy").textContent = what?.remedy ?? "";
+    within(element, ".problem-text").textContent = what?.text ?? "";
+    within(element, ".problem-remedy").textContent = what?.remedy ?? "";
     // It is for camera and microphone.
     byId("retry").hidden = what !== this.#mediaProblem || !isSecureContext;
     element.hidden = !what;
@@ -148,7 +161,7 @@ class Lobby {
       await this.#devices.join(room);
     } catch (error) {
       this.#showJoining(false);
-      this.#joinProblem = joinProblem(error);
+      this.#joinProblem = joinProblem(/** @type {Error} */ (error));
       this.#showProblem();
       return;
     }
@@ -156,6 +169,7 @@ class Lobby {
     this.#joined(room);
   }
 
+  /** @param {boolean} joining */
   #showJoining(joining) {
     this.#joining = joining;
     // Not disabled: that would take the focus from them.

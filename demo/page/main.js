@@ -16,26 +16,29 @@ async function fetchConfiguration() {
   }
 }
 
+/** @param {RTCConfiguration | undefined} rtcConfiguration */
 function newClient(rtcConfiguration) {
-  const client = new SignalingClient(byId("preview"), {
+  const client = new SignalingClient(byId("preview", HTMLVideoElement), {
     // The page's folder, also behind a path prefix.
     signalingServerEndpoint: new URL(".", location.href).href,
     rtcConfiguration,
   });
   // For the console, and for tests.
-  window.signaling = client;
+  Object.assign(window, { signaling: client });
   return client;
 }
 
+const configuration = await fetchConfiguration();
+let client = newClient(configuration);
+const devices = new Devices(client);
+
 // A page that left the call cannot go on with it when the browser shows it again.
-window.addEventListener("pagehide", () => window.signaling?.close());
+window.addEventListener("pagehide", () => client.close());
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-const configuration = await fetchConfiguration();
-const devices = new Devices();
 for (let returning = false; ; returning = true) {
-  const client = newClient(configuration);
-  devices.use(client);
   const room = await lobby(client, devices, returning);
   await call(client, devices, room);
+  client = newClient(configuration);
+  devices.use(client);
 }

@@ -1,3 +1,19 @@
+/**
+ * @import { Grid } from "./grid.js"
+ * @import { Sound } from "./sound.js"
+ * @import { PeerState, SignalingClient } from "./sdk/signaling.js"
+ */
+
+/**
+ * @typedef {object} Member
+ * @property {number} number Of those who have come, from 1.
+ * @property {string} name
+ * @property {boolean} announced
+ * @property {boolean} lost Whether its connection is, as far as the user was told.
+ * @property {Tile} face
+ * @property {Tile | null} screen
+ */
+
 import { shownName } from "./settings.js";
 import { say } from "./status.js";
 import { Tile } from "./tile.js";
@@ -18,14 +34,18 @@ export class Members {
   #sound;
   #signal;
   #changed;
-  /** @type {Map<string, { number: number, announced: boolean, lost: boolean, name: string,
-   *   face: Tile, screen: Tile | null }>} */
+  /** @type {Map<string, Member>} */
   #members = new Map();
   #numbers = 0;
 
   /**
-   * @param {Element} before The tile that those of the members stand before.
-   * @param {() => void} changed Called when somebody came, went or is connected otherwise.
+   * @param {object} parts
+   * @param {SignalingClient} parts.client
+   * @param {Grid} parts.grid
+   * @param {HTMLElement} parts.before The tile that those of the members stand before.
+   * @param {Sound} parts.sound
+   * @param {AbortSignal} parts.signal
+   * @param {() => void} parts.changed Called when somebody came, went or is connected otherwise.
    */
   constructor({ client, grid, before, sound, signal, changed }) {
     this.#client = client;
@@ -34,7 +54,7 @@ export class Members {
     this.#sound = sound;
     this.#signal = signal;
     this.#changed = changed;
-    for (const type of ["join", "track", "trackend", "peer"]) {
+    for (const type of /** @type {const} */ (["join", "track", "trackend", "peer"])) {
       client.addEventListener(type, ({ detail }) => this.#update(detail.clientId), { signal });
     }
     client.addEventListener("leave", ({ detail }) => this.#remove(detail.clientId), { signal });
@@ -52,10 +72,12 @@ export class Members {
       .map(([clientId]) => this.nameOf(clientId));
   }
 
+  /** @param {string} clientId */
   nameOf(clientId) {
     return this.#members.get(clientId)?.name ?? "Somebody";
   }
 
+  /** @param {string} clientId */
   #update(clientId) {
     const known = this.#client.members.get(clientId);
     if (!known) return;
@@ -80,22 +102,30 @@ export class Members {
     this.#changed();
   }
 
+  /** @param {string} clientId */
   #add(clientId) {
     const face = new Tile(clientId);
     const number = ++this.#numbers;
+    /** @type {Member} */
     const member = { number, announced: false, lost: false, name: "", face, screen: null };
     this.#members.set(clientId, member);
     this.#grid.add(face.element, this.#before);
     return member;
   }
 
+  /**
+   * @param {string} clientId
+   * @param {Member} member
+   * @param {PeerState} state
+   * @param {MediaStream | null} stream
+   */
   #showScreen(clientId, member, state, stream) {
-    if (stream && !member.screen) {
-      member.screen = new Tile(clientId, true);
-      this.#grid.add(member.screen.element);
-      say(`${member.name} shares a screen`);
-    }
     if (stream) {
+      if (!member.screen) {
+        member.screen = new Tile(clientId, true);
+        this.#grid.add(member.screen.element);
+        say(`${member.name} shares a screen`);
+      }
       this.#show(member.screen, {
         name: `${member.name}’s screen`,
         initialsOf: "",
@@ -110,16 +140,22 @@ export class Members {
     }
   }
 
+  /**
+   * @param {Tile} tile
+   * @param {Parameters<Tile["update"]>[0]} content
+   */
   #show(tile, content) {
     if (tile.update(content)) this.#sound.play(tile.video);
   }
 
+  /** @param {Tile} tile */
   #drop(tile) {
     this.#sound.forget(tile.video);
     tile.video.srcObject = null;
     this.#grid.remove(tile.element);
   }
 
+  /** @param {string} clientId */
   #remove(clientId) {
     const member = this.#members.get(clientId);
     if (!member) return;
@@ -130,7 +166,12 @@ export class Members {
     this.#changed();
   }
 
-  /** That there is no way at all stays in view, and is said elsewhere. */
+  /**
+   * That there is no way at all stays in view, and is said elsewhere.
+   *
+   * @param {Member} member
+   * @param {PeerState} state
+   */
   #announceState(member, state) {
     if (state === "disconnected" && !member.lost) {
       member.lost = true;
@@ -141,6 +182,10 @@ export class Members {
     }
   }
 
+  /**
+   * @param {string} clientId
+   * @param {Member} member
+   */
   #announceLater(clientId, member) {
     if (member.announced) return;
     member.announced = true;
@@ -154,6 +199,9 @@ export class Members {
 /**
  * What is known of a member's microphone or camera. One that says nothing of it runs another
  * program: all that can be seen is whether it sends a track.
+ *
+ * @param {boolean | null | undefined} said
+ * @param {MediaStreamTrack[]} tracks
  */
 function device(said, tracks = []) {
   if (said === undefined) return tracks.length ? "on" : "none";

@@ -9,36 +9,48 @@
 /** What else one can do before the call when camera or microphone is missing. */
 export const JOIN_WITHOUT = "You can also join without: you will see and hear the others.";
 
-/** Of camera and microphone; `what` is one of them or both, `message` the browser's own. */
+/** @type {Problem} */
+const INSECURE = {
+  text:
+    "Browsers give camera and microphone only to pages from https or localhost, and this one " +
+    "came over http from another machine.",
+  remedy: "Open it over https, or on that machine as localhost.",
+};
+
+/** Of several causes the first is told: what a click can mend before what takes a purchase. */
+const MEDIA_CAUSES = /** @type {const} */ ([
+  "NotAllowedError",
+  "NotReadableError",
+  "NotFoundError",
+]);
+
+/**
+ * Of camera and microphone; `what` is one of them or both, `message` the browser's own.
+ *
+ * @type {Record<typeof MEDIA_CAUSES[number] | "other", (what: string, message: string) => Problem>}
+ */
 const MEDIA = {
-  insecure: () => ({
-    text: "Browsers give camera and microphone only to pages from https or localhost, and this " +
-      "one came over http from another machine.",
-    remedy: "Open it over https, or on that machine as localhost.",
-  }),
-  NotAllowedError: ({ what }) => ({
+  NotAllowedError: (what) => ({
     text: `This page may not use your ${what}.`,
-    remedy: "Choose the icon beside the address, allow it there, and try again. If it is allowed " +
+    remedy:
+      "Choose the icon beside the address, allow it there, and try again. If it is allowed " +
       "there, the settings of your system may forbid it to the browser.",
   }),
-  NotReadableError: ({ what }) => ({
+  NotReadableError: (what) => ({
     text: `Your ${what} cannot be read: another program may be using it.`,
     remedy: "Close the other program and try again.",
   }),
-  NotFoundError: ({ what }) => ({
+  NotFoundError: (what) => ({
     text: `There is no ${what}.`,
     remedy: "Plug one in and try again.",
   }),
-  other: ({ what, message }) => ({
+  other: (what, message) => ({
     text: `Your ${what} cannot be used: ${message}`,
     remedy: "",
   }),
 };
 
-/** Of several causes the first is told: what a click can mend before what takes a purchase. */
-const MEDIA_ORDER = ["NotAllowedError", "NotReadableError", "NotFoundError"];
-
-const OTHERS = {
+export const problems = {
   noWebRtc: () => ({
     text: "This browser cannot make calls: it has no WebRTC, or it is switched off.",
     remedy: "Use a current Firefox, Chrome, Edge or Safari.",
@@ -55,9 +67,11 @@ const OTHERS = {
     text: "The server does not let you into this room again. Still trying…",
     remedy: "Those you are connected to stay; nobody new can come in meanwhile.",
   }),
-  unconnected: ({ names }) => ({
+  /** @type {(names: string[]) => Problem} */
+  unconnected: (names) => ({
     text: `No direct connection to ${list(names)} was possible.`,
-    remedy: "If this persists, one of you is behind a network which needs a TURN server: see the " +
+    remedy:
+      "If this persists, one of you is behind a network which needs a TURN server: see the " +
       "server’s SIGNALING_ICE_SERVERS setting.",
   }),
   refused: () => ({
@@ -68,34 +82,32 @@ const OTHERS = {
     text: "The server could not let you into this room.",
     remedy: "Nobody can see or hear you here. Leave, and try again.",
   }),
-  configuration: ({ message }) => ({
+  /** @type {(message: string) => Problem} */
+  configuration: (message) => ({
     text: `This browser cannot make calls with the server’s settings: ${message}`,
     remedy: "Tell whoever runs the server: it is about its SIGNALING_ICE_SERVERS setting.",
   }),
-  // Without the browser's words: they may quote whatever the other side has sent.
-  negotiation: ({ name }) => ({
+  /**
+   * Without the browser's words: they may quote whatever the other side has sent.
+   *
+   * @type {(name: string) => Problem}
+   */
+  negotiation: (name) => ({
     text: `The connection to ${name} could not be agreed on.`,
     remedy: "",
   }),
-  screen: ({ message }) => ({ text: `The screen cannot be shared: ${message}`, remedy: "" }),
+  /** @type {(message: string) => Problem} */
+  screen: (message) => ({ text: `The screen cannot be shared: ${message}`, remedy: "" }),
 };
 
 const NOT_JOINED = "failed to join room";
 
-/** The server's own errors. Null: a member left before it got what was sent to it, as happens. */
-const SERVER = {
-  "failed to transfer offer": null,
-  "failed to transfer answer": null,
-  "failed to transfer ice candidate": null,
-};
-
-/**
- * @param {keyof typeof OTHERS} cause
- * @returns {Problem}
- */
-export function problem(cause, details = {}) {
-  return OTHERS[cause](details);
-}
+/** Errors of the server that nobody can help: a member left before it got what was sent to it. */
+const HARMLESS = new Set([
+  "failed to transfer offer",
+  "failed to transfer answer",
+  "failed to transfer ice candidate",
+]);
 
 /**
  * @param {MediaStream} stream What could be had.
@@ -108,14 +120,12 @@ export function mediaProblem(stream, errors) {
     stream.getAudioTracks().length ? [] : "microphone",
   ].flat();
   if (!missing.length) return null;
-  if (!isSecureContext) return MEDIA.insecure();
+  if (!isSecureContext) return INSECURE;
   const names = errors.map(({ name }) => name);
-  const cause = MEDIA_ORDER.find((name) => names.includes(name)) ?? "other";
+  const cause = MEDIA_CAUSES.find((name) => names.includes(name)) ?? "other";
   const join = cause === "NotFoundError" ? " or " : " and ";
-  return MEDIA[cause]({
-    what: missing.join(join),
-    message: errors.at(-1)?.message || errors.at(-1)?.name || "unknown reason",
-  });
+  const last = errors[errors.length - 1];
+  return MEDIA[cause](missing.join(join), last?.message || last?.name || "unknown reason");
 }
 
 /**
@@ -126,10 +136,10 @@ export function mediaProblem(stream, errors) {
  */
 export function joinProblem({ name, message }) {
   if (name === "AbortError") return null;
-  if (message === NOT_JOINED) return { ...OTHERS.notJoined(), remedy: "Join again in a moment." };
-  if (message === "invalid payload") return OTHERS.refused();
+  if (message === NOT_JOINED) return { ...problems.notJoined(), remedy: "Join again in a moment." };
+  if (message === "invalid payload") return problems.refused();
   // The SDK's own are plain errors; those of the browser have names.
-  return name === "Error" ? OTHERS.unreachable() : OTHERS.configuration({ message });
+  return name === "Error" ? problems.unreachable() : problems.configuration(message);
 }
 
 /**
@@ -140,15 +150,19 @@ export function joinProblem({ name, message }) {
  * @returns {Problem | null} Null if nothing does.
  */
 export function roomProblem(message, reconnecting) {
-  if (reconnecting) return OTHERS.notBack();
-  return message === NOT_JOINED ? OTHERS.notJoined() : null;
+  if (reconnecting) return problems.notBack();
+  return message === NOT_JOINED ? problems.notJoined() : null;
 }
 
-/** @returns {string | null} Null if it need not trouble anybody. */
+/**
+ * @param {string} message The server's error.
+ * @returns {string | null} Null if it need not trouble anybody.
+ */
 export function serverProblem(message) {
-  return Object.hasOwn(SERVER, message) ? SERVER[message] : `The server reports: ${message}`;
+  return HARMLESS.has(message) ? null : `The server reports: ${message}`;
 }
 
+/** @param {string[]} names */
 function list(names) {
   return new Intl.ListFormat("en").format(names);
 }

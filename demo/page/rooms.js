@@ -30,6 +30,7 @@ export function roomInAddress() {
   }
 }
 
+/** @param {string} room */
 export function linkTo(room) {
   const url = new URL(location.href);
   url.search = "";
@@ -37,7 +38,11 @@ export function linkTo(room) {
   return url.href;
 }
 
-/** Makes the address name the room, so that reloading leads there; no `hashchange` follows. */
+/**
+ * Makes the address name the room, so that reloading leads there; no `hashchange` follows.
+ *
+ * @param {string} room
+ */
 export function setRoomInAddress(room) {
   history.replaceState(null, "", `#${encodeURIComponent(room)}`);
 }
@@ -47,10 +52,12 @@ export function isLocal() {
   return /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
 }
 
+/** @param {string[]} list */
 function anyOf(list) {
   return list[random(list.length)];
 }
 
+/** @param {number} below */
 function random(below) {
   return crypto.getRandomValues(new Uint32Array(1))[0] % below;
 }

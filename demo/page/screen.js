@@ -1,4 +1,9 @@
-import { problem } from "./problems.js";
+/**
+ * @import { Grid } from "./grid.js"
+ * @import { SignalingClient } from "./sdk/signaling.js"
+ */
+
+import { problems } from "./problems.js";
 import { say } from "./status.js";
 import { Tile } from "./tile.js";
 
@@ -7,9 +12,17 @@ export class Screen {
   #button;
   #client;
   #grid;
+  /** @type {Tile | null} */
   #tile = null;
   #asking = false;
 
+  /**
+   * @param {object} parts
+   * @param {HTMLElement} parts.button
+   * @param {SignalingClient} parts.client
+   * @param {Grid} parts.grid
+   * @param {AbortSignal} parts.signal
+   */
   constructor({ button, client, grid, signal }) {
     this.#button = button;
     this.#client = client;
@@ -33,10 +46,11 @@ export class Screen {
       await this.#client.shareScreen();
       this.#show();
     } catch (error) {
+      const { name, message } = /** @type {Error} */ (error);
       // To decline is no problem; that the system forbids it has the same name.
-      const declined = error.name === "NotAllowedError" && !/system/i.test(error.message);
-      const left = error.name === "AbortError";
-      if (!declined && !left) say(problem("screen", { message: error.message }).text);
+      const declined = name === "NotAllowedError" && !/system/i.test(message);
+      const left = name === "AbortError";
+      if (!declined && !left) say(problems.screen(message).text);
     } finally {
       this.#asking = false;
     }

@@ -13,7 +13,11 @@ export const MAX_NAME = 60;
 // They would change the order of what stands around a name, or nothing that is seen.
 const INVISIBLE = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
 
-/** What is shown of what somebody calls itself; "" if nothing. */
+/**
+ * What is shown of what somebody calls itself; "" if nothing.
+ *
+ * @param {string} name
+ */
 export function shownName(name) {
   return [...name.replace(INVISIBLE, "").trim()].slice(0, MAX_NAME).join("");
 }
@@ -22,6 +26,7 @@ export function rememberedName() {
   return recall("sessionStorage", NAME) ?? recall("localStorage", NAME) ?? "";
 }
 
+/** @param {string} name */
 export function rememberName(name) {
   remember("sessionStorage", NAME, name);
   remember("localStorage", NAME, name);
@@ -39,6 +44,10 @@ export function rememberOff(kinds) {
 
 // Browsers may be told to let pages remember nothing.
 
+/**
+ * @param {"localStorage" | "sessionStorage"} storage
+ * @param {string} key
+ */
 function recall(storage, key) {
   try {
     return globalThis[storage].getItem(key);
@@ -47,6 +56,11 @@ function recall(storage, key) {
   }
 }
 
+/**
+ * @param {"localStorage" | "sessionStorage"} storage
+ * @param {string} key
+ * @param {string} value
+ */
 function remember(storage, key, value) {
   try {
     globalThis[storage].setItem(key, value);

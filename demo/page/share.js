@@ -1,9 +1,13 @@
 /** Hands the room's link to the user. */
 
-import { byId } from "./dom.js";
+import { byId, within } from "./dom.js";
 import { say } from "./status.js";
 
-/** Copies it; where the browser does not allow that, shows it for the user to copy. */
+/**
+ * Copies it; where the browser does not allow that, shows it for the user to copy.
+ *
+ * @param {string} link
+ */
 export async function copyLink(link) {
   try {
     await navigator.clipboard.writeText(link);
@@ -13,11 +17,12 @@ export async function copyLink(link) {
   }
 }
 
+/** @param {string} link */
 function show(link) {
-  const dialog = byId("link");
-  const input = dialog.querySelector("input");
+  const dialog = byId("link", HTMLDialogElement);
+  const input = within(dialog, "input", HTMLInputElement);
   input.value = link;
-  dialog.querySelector("button").onclick = () => dialog.close();
+  within(dialog, "button").onclick = () => dialog.close();
   dialog.showModal();
   input.focus();
   input.select();

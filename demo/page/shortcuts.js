@@ -6,17 +6,20 @@
 /** Where Alt with a letter may be how one types another letter. */
 const TYPING = "input, textarea, select, [contenteditable]";
 
+/**
+ * @param {HTMLElement} element That the buttons are in.
+ * @param {AbortSignal} signal
+ */
 export function shortcuts(element, signal) {
-  const buttons = new Map(
-    [...element.querySelectorAll("[aria-keyshortcuts]")].map((button) => [
-      button.getAttribute("aria-keyshortcuts"),
-      button,
-    ]),
-  );
+  /** @type {NodeListOf<HTMLElement>} */
+  const all = element.querySelectorAll("[aria-keyshortcuts]");
+  const buttons = new Map([...all].map((each) => [each.getAttribute("aria-keyshortcuts"), each]));
+  /** @param {KeyboardEvent} event */
   const onKey = (event) => {
     const { altKey, ctrlKey, metaKey, shiftKey } = event;
     if (!altKey || ctrlKey || metaKey || shiftKey || event.repeat) return;
-    if (event.isComposing || event.target.closest(TYPING)) return;
+    if (event.isComposing) return;
+    if (event.target instanceof Element && event.target.closest(TYPING)) return;
     if (document.querySelector("dialog[open]")) return;
     // Not by `key`: with Alt some systems make another letter of it.
     const button = buttons.get(event.code.replace("Key", "Alt+"));

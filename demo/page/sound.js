@@ -4,9 +4,14 @@ import { rescueFocus } from "./dom.js";
 export class Sound {
   #button;
   #refuge;
+  /** @type {Set<HTMLVideoElement>} */
   #waiting = new Set();
 
-  /** @param {HTMLElement} refuge Where the focus goes when the button goes that has it. */
+  /**
+   * @param {HTMLElement} button
+   * @param {HTMLElement} refuge Where the focus goes when the button goes that has it.
+   * @param {AbortSignal} signal
+   */
   constructor(button, refuge, signal) {
     this.#button = button;
     this.#refuge = refuge;
@@ -17,18 +22,24 @@ export class Sound {
     });
   }
 
-  /** To be called for each new stream. */
+  /**
+   * To be called for each new stream.
+   *
+   * @param {HTMLVideoElement} video
+   */
   async play(video) {
     try {
       await video.play();
       this.#waiting.delete(video);
     } catch (error) {
       // Others mean that the stream was replaced or its tile removed meanwhile.
-      if (error.name === "NotAllowedError") this.#waiting.add(video);
+      const refused = error instanceof DOMException && error.name === "NotAllowedError";
+      if (refused) this.#waiting.add(video);
     }
     this.#show();
   }
 
+  /** @param {HTMLVideoElement} video */
   forget(video) {
     this.#waiting.delete(video);
     this.#show();

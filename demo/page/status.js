@@ -11,13 +11,17 @@ const LONGEST = 200;
 /** More would hide the call, and nobody reads them. */
 const MOST = 2;
 
-/** Shows a text for a while. */
+/**
+ * Shows a text for a while.
+ *
+ * @param {string} text
+ */
 export function say(text) {
   const status = byId("status");
   const message = document.createElement("p");
   message.textContent = shorten(text, LONGEST);
   status.append(message);
-  while (status.childElementCount > MOST) status.firstElementChild.remove();
+  while (status.childElementCount > MOST) status.firstElementChild?.remove();
   const shown = SHOWN + SHOWN_PER_CHARACTER * text.length;
   setTimeout(() => message.remove(), Math.min(shown, SHOWN_AT_MOST));
 }

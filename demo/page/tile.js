@@ -1,4 +1,9 @@
-import { fromTemplate } from "./dom.js";
+/**
+ * @import { DeviceState } from "./devices.js"
+ * @import { PeerState } from "./sdk/signaling.js"
+ */
+
+import { fromTemplate, within } from "./dom.js";
 
 /** What a tile says instead of showing a picture, by its `state`. */
 const STATES = {
@@ -11,11 +16,11 @@ const STATES = {
 /** A picture with its name: of a member, of oneself, or of a screen. */
 export class Tile {
   element = fromTemplate("tile");
-  video = this.element.querySelector("video");
-  #name = this.element.querySelector(".tile-name");
+  video = within(this.element, "video", HTMLVideoElement);
+  #name = within(this.element, ".tile-name");
   #own;
-  #state = this.element.querySelector(".tile-state-text");
-  #initials = this.element.querySelector(".initials");
+  #state = within(this.element, ".tile-state-text");
+  #initials = within(this.element, ".initials");
 
   /**
    * @param {string} clientId Whose; "me" for one's own, which makes no sound.
@@ -27,8 +32,8 @@ export class Tile {
     this.video.muted = clientId === "me";
     // Apart from the name: others may call themselves whatever they like.
     this.#own = clientId === "me" && !screen;
-    this.element.querySelector(".you").hidden = !this.#own;
-    const enlarge = this.element.querySelector(".tile-enlarge");
+    within(this.element, ".you").hidden = !this.#own;
+    const enlarge = within(this.element, ".tile-enlarge");
     enlarge.hidden = !screen || !document.fullscreenEnabled;
     enlarge.onclick = () => this.#enlarge();
   }
@@ -39,10 +44,10 @@ export class Tile {
    * @param {object} content
    * @param {string} content.name May be "" for one's own.
    * @param {string} content.initialsOf What somebody calls itself; "" if nothing.
-   * @param {import("./sdk/signaling.js").PeerState} content.state
+   * @param {PeerState} content.state
    * @param {MediaStream | null} content.stream
-   * @param {"on" | "off" | "none"} content.audio
-   * @param {"on" | "off" | "none"} content.video
+   * @param {DeviceState} content.audio
+   * @param {DeviceState} content.video
    */
   update({ name, initialsOf, state, stream, audio, video }) {
     Object.assign(this.element.dataset, { state, audio, video });
@@ -65,7 +70,14 @@ export class Tile {
   }
 }
 
-/** All that the tile shows by pictures, for those who do not see them. */
+/**
+ * All that the tile shows by pictures, for those who do not see them.
+ *
+ * @param {string} name
+ * @param {PeerState} state
+ * @param {DeviceState} audio
+ * @param {DeviceState} video
+ */
 function describe(name, state, audio, video) {
   return [
     name,
@@ -77,13 +89,20 @@ function describe(name, state, audio, video) {
     .join(", ");
 }
 
+/** @param {string} name */
 function initials(name) {
   const words = name.split(/\s+/).filter(Boolean);
-  const ends = words.length > 1 ? [words[0], words.at(-1)] : words;
-  return ends.map((word) => [...word][0]).join("").toUpperCase();
+  const ends = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  const letters = ends.map((word) => [...word][0]);
+  return letters.join("").toUpperCase();
 }
 
-/** The same for the same name on every screen. */
+/**
+ * The same for the same name on every screen.
+ *
+ * @param {string} name
+ */
 function hue(name) {
-  return [...name].reduce((sum, character) => (sum * 31 + character.codePointAt(0)) % 360, 7);
+  const codes = Array.from(name, (character) => character.codePointAt(0) ?? 0);
+  return codes.reduce((sum, code) => (sum * 31 + code) % 360, 7);
 }
