@@ -1,5 +1,6 @@
 """The README and its companions say what is: settings, commands, links, code."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,10 +10,12 @@ import pytest
 
 from config.config import Config, variables
 from config.env_file import parse_env_file
+from version import VERSION
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+CHANGELOG = ROOT / "CHANGELOG.md"
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]*) \|", re.MULTILINE)
@@ -28,12 +31,12 @@ def text_of(path: Path) -> str:
 
 
 def blocks(language: str) -> list[str]:
-    """The fenced blocks of the README in a language."""
+    """Return the fenced blocks of the README in a language, "" for those in none."""
     return [block for name, block in FENCE.findall(text_of(README)) if name == language]
 
 
 def defaults() -> list[tuple[str, str]]:
-    """Each variable with its default as one would write it, in the order of Config."""
+    """Return each variable with its default as one would write it, in the order of Config."""
     return [
         (variable, re.sub(r"\.0$", "", str(getattr(Config, name))))
         for variable, (name, _) in variables().items()
@@ -41,7 +44,7 @@ def defaults() -> list[tuple[str, str]]:
 
 
 def anchors(path: Path) -> set[str]:
-    """What the headings of a document, or the lines of code, are called in links to them."""
+    """Return what links call the headings of a document or the lines of code."""
     if path.suffix != ".md":
         return {f"L{number}" for number, _ in enumerate(text_of(path).splitlines(), 1)}
     prose = FENCE.sub("", text_of(path))
@@ -50,7 +53,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def links() -> list[tuple[Path, str]]:
-    """The links that lead to something in the repository, with the document that has them."""
+    """Return the links into the repository, each with the document that has it."""
     return [
         (document, link)
         for document in DOCUMENTS
@@ -80,7 +83,7 @@ def test_the_example_can_be_used() -> None:
 def test_make_knows_the_commands() -> None:
     """Every `make …` of the README is a target."""
     commands = set(MAKE.findall("".join(blocks("bash"))))
-    assert {"run", "test"} <= commands
+    assert {"demo", "run"} <= commands
     code = "".join(blocks("bash") + re.findall(r"`[^`\n]+`", text_of(README)))
     assert set(MAKE.findall(code)) <= set(TARGET.findall(text_of(ROOT / "Makefile")))
 
@@ -100,12 +103,26 @@ def test_links_are_found() -> None:
     assert (README, "LICENSE") in links()
 
 
+def test_the_changelog_begins_with_this_version() -> None:
+    """The version that the server says it has comes first."""
+    assert re.findall(r"^## (\S+)", text_of(CHANGELOG), re.MULTILINE)[0] == VERSION
+
+
+def test_the_turn_server_is_a_setting() -> None:
+    """The line for `.env` is read, and has the user of the TURN server's configuration."""
+    configuration, setting = (block for block in blocks("") if "turn.example.com" in block)
+    config = Config.from_environ(parse_env_file(setting.encode()))
+    (server,) = json.loads(config.ice_servers)
+    assert f"user={server['username']}:{server['credential']}\n" in configuration
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node: install Node.js")
-def test_the_javascript_client_parses(tmp_path: Path) -> None:
-    """The browser's client is a JavaScript module without a slip of the pen."""
-    (client,) = blocks("js")
-    module = tmp_path / "client.mjs"
-    module.write_text(client, encoding="utf-8")
+def test_the_page_parses(tmp_path: Path) -> None:
+    """The script of the page is a JavaScript module; tests/browser runs it."""
+    (page,) = blocks("html")
+    (script,) = re.findall(r'<script type="module">\n(.*)</script>', page, re.DOTALL)
+    module = tmp_path / "call.mjs"
+    module.write_text(script, encoding="utf-8")
     checked = subprocess.run(
         ["node", "--check", str(module)], capture_output=True, text=True, timeout=30
     )

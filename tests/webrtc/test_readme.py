@@ -1,42 +1,89 @@
 """The Python client in the README does what the README says."""
 
 import asyncio
-import re
+import signal
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from tests.server_process import ServerProcess
+from tests.test_readme import blocks
 
-README = Path(__file__).parent.parent.parent / "README.md"
+Client = asyncio.subprocess.Process
+Start = Callable[[], Awaitable[Client]]
+
+GREETING = b"Hello from Python\n"
 
 
-async def test_two_of_the_clients_talk(server: ServerProcess, tmp_path: Path) -> None:
-    """The one that is there first offers, and says hello over the data channel."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 1
-    # No STUN server is to be asked for addresses that loopback has no use for.
-    source = (
-        blocks[0]
-        .replace("ws://localhost:5000/connect", server.url)
-        .replace("RTCPeerConnection()", "RTCPeerConnection(RTCConfiguration(iceServers=[]))")
-        .replace("import RTCPeer", "import RTCConfiguration, RTCPeer")
-    )
-    client = tmp_path / "client.py"
-    client.write_text(source, encoding="utf-8")
+def write_client(path: Path, url: str) -> None:
+    """Write the client for the server at a URL, and without a STUN server on the internet."""
+    (client,) = blocks("python")
+    for old, new in (
+        ("ws://localhost:5000/connect", url),
+        ("import RTCPeerConnection", "import RTCConfiguration, RTCPeerConnection"),
+        ("RTCPeerConnection()", "RTCPeerConnection(RTCConfiguration(iceServers=[]))"),
+    ):
+        assert client.count(old) == 1
+        client = client.replace(old, new)
+    path.write_text(client, encoding="utf-8")
 
-    async def start() -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-u", str(client), stdout=asyncio.subprocess.PIPE
+
+@asynccontextmanager
+async def starting(script: Path) -> AsyncIterator[Start]:
+    """Yield a function that starts a client; those that still run are killed in the end."""
+    clients: list[Client] = []
+
+    async def start() -> Client:
+        client = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-u",
+            str(script),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
+        clients.append(client)
+        return client
 
-    first = await start()
-    await asyncio.to_thread(server.wait_for_line, "joined room 'room'")
-    second = await start()
     try:
-        assert second.stdout
-        async with asyncio.timeout(20):
-            assert await second.stdout.readline() == b"hello\n"
+        yield start
     finally:
-        for process in (first, second):
-            process.kill()
-            await process.communicate()
+        for client in clients:
+            if client.returncode is None:
+                client.kill()
+            await client.communicate()
+
+
+async def read_line(client: Client) -> bytes:
+    assert client.stdout
+    return await client.stdout.readline()
+
+
+def udp_sockets(client: Client) -> int:
+    """Count the sockets of its connections to other members."""
+    return len(psutil.Process(client.pid).net_connections("udp"))
+
+
+async def test_clients_greet_each_other(server: ServerProcess, tmp_path: Path) -> None:
+    """Each prints what the other says. It closes the connection to one that has left, and
+    Ctrl-C ends it without a traceback.
+    """
+    script = tmp_path / "client.py"
+    write_client(script, server.url)
+    async with asyncio.timeout(30), starting(script) as start:
+        first = await start()
+        await asyncio.to_thread(server.wait_for_line, "joined room 'demo'")
+        second = await start()
+        assert await read_line(first) == await read_line(second) == GREETING
+        assert udp_sockets(first) > 0
+
+        # Killed, it says nothing to the other: only the server does.
+        second.kill()
+        while udp_sockets(first):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+        first.send_signal(signal.SIGINT)
+        output, errors = await first.communicate()
+        assert (output, errors, first.returncode) == (b"", b"", 0)
