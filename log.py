@@ -1,8 +1,8 @@
-"""The log on stderr, which can hold up nothing, whoever reads it and however slowly.
+"""The log on stderr. However slowly it is read, it never holds the server up.
 
-`logger.info` and the others put a record into a bounded queue, and a thread writes it. Records that
-find the queue full are left out, and so are those beyond a hundred in a second that clients cause.
-How many were left out is a record too, as soon as it can be.
+`logger.info` and the others put a line into a bounded queue, and a thread writes it. Records are
+left out when the queue is full, or when clients cause more than a hundred in a second. A record of
+its own then says how many were left out.
 """
 
 import logging
@@ -22,28 +22,28 @@ STDERR = 2
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 QUEUED = 1000
-"""Records that may wait to be written."""
+"""Lines that may wait to be written."""
 
 RATE = 100
-"""Records in a second that clients can cause, all of them together."""
+"""Records that all clients together can cause in a second."""
 
 FOR_WARNINGS = 10
-"""How many of them are kept for warnings and errors, so that no join can hide one."""
+"""Records of those that are kept for warnings and errors, so that joins cannot hide one."""
 
 OPERATORS = ("__main__", "server")
-"""Loggers of what no client causes."""
+"""Loggers whose records no client causes."""
 
 FLUSH = 0.5
-"""Seconds at the end for what still waits to be written."""
+"""Seconds at the end for writing the lines that still wait."""
 
 
 @contextmanager
 def log_to_stderr(level: str) -> Iterator[None]:
-    """While this lasts, records of at least that level are written to stderr."""
+    """Write records of at least that level to stderr while the context lasts."""
     handler = _Handler()
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
-    # Tornado reports every malformed request there, so anybody could fill the log.
+    # Tornado reports every malformed request here, so anybody could fill the log.
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
     writer = _Writer(handler)
     writer.start()
@@ -54,12 +54,12 @@ def log_to_stderr(level: str) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Write a line to stderr past the log, also if nobody can read it: the exit code counts."""
+    """Write a line to stderr without the log. If it cannot be written, the exit code has to do."""
     _write(f"{text}\n".encode(errors="backslashreplace"))
 
 
 class _Handler(QueueHandler):
-    """Puts lines into a queue; `left_out` counts the records for which there was no room."""
+    """Puts lines into a queue. `left_out` counts the records that did not get into it."""
 
     def __init__(self) -> None:
         super().__init__(Queue(QUEUED))
@@ -82,7 +82,7 @@ class _Handler(QueueHandler):
         return True
 
     def prepare(self, record: logging.LogRecord) -> bytes:
-        """The text now: what it is about may be another by the time it is written."""
+        """Format the record now: what it is about may have changed when it is written."""
         return f"{self.format(record)}\n".encode(errors="backslashreplace")
 
     def enqueue(self, line: bytes) -> None:  # type: ignore[override]
@@ -93,37 +93,35 @@ class _Handler(QueueHandler):
 
 
 class _Writer(Thread):
-    """Writes the lines, past `sys.stderr`: that has a lock, which Python waits for at its end."""
+    """Writes the lines, not through `sys.stderr`, on whose lock Python waits when it ends."""
 
     def __init__(self, handler: _Handler) -> None:
         super().__init__(name="log", daemon=True)
         self._handler = handler
-        # Lines that could not be written; what of those and of the records left out was reported,
-        # and when the next report may come.
-        self._lost = 0
-        self._reported = 0
+        self._lost = 0  # Lines that could not be written.
+        self._reported = 0  # Of those and of the records left out together.
         self._next_report = 0.0
         self._stopping = Event()
 
     def stop(self) -> None:
-        """Waits until what has been logged is written, but not for long."""
+        """Wait until what has been logged is written, for `FLUSH` seconds at most."""
         self._stopping.set()
         with suppress(Full):
-            self._handler.queue.put_nowait(b"")  # So that it looks.
+            self._handler.queue.put_nowait(b"")  # Wakes the thread.
         self.join(FLUSH)
 
     def run(self) -> None:
         block_stop_signals()
         lines: Queue[bytes] = self._handler.queue  # type: ignore[assignment]
         while not (self._stopping.is_set() and lines.empty()):
-            # Nothing announces that records have been left out.
+            # A timeout, since records that were left out send nothing through the queue.
             with suppress(Empty):
                 if not _write(lines.get(timeout=1)):
                     self._lost += 1
             self._report()
 
     def _report(self) -> None:
-        """Says how many records are missing, at most once in a second and at the end."""
+        """Report how many records are missing, at most once a second and at the end."""
         missing = self._handler.left_out + self._lost - self._reported
         if missing and (monotonic() >= self._next_report or self._stopping.is_set()):
             text = "%d log records were left out"
@@ -134,12 +132,12 @@ class _Writer(Thread):
 
 
 def _write(line: bytes) -> bool:
-    """Whether all of it was taken."""
+    """Write the line to stderr and return whether all of it was taken."""
     try:
         while line:
             try:
                 line = line[os.write(STDERR, line) :]
-            except BlockingIOError:  # Whoever shares the descriptor has made it so.
+            except BlockingIOError:  # Another process that shares the descriptor made it so.
                 select.select([], [STDERR], [], 1)
     except OSError:
         return False

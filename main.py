@@ -28,9 +28,10 @@ def main() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the server, and return the exit code.
+    """Run the server and return the exit code.
 
-    That is 0 after a signal, 1 when the address cannot be listened on, 2 for a bad flag or setting.
+    It is 0 after a signal, 1 if the address cannot be listened on, and 2 for an invalid flag or
+    setting.
     """
     try:
         flags = parse_flags(argv)

@@ -1,4 +1,4 @@
-"""The composition root: what is made of what, when it starts and how it stops (server.go)."""
+"""The composition root: puts the server together, starts it and stops it (server.go)."""
 
 import asyncio
 import logging
@@ -21,14 +21,14 @@ from version import VERSION
 logger = logging.getLogger(__name__)
 
 MAX_BODY_SIZE = 64 * 1024
-"""Bytes; no request has a use for a body."""
+"""Bytes of a request's body, which no request has a use for."""
 
 PATHS = ("/health", "/connect", "/ws")
-"""The original's."""
+"""The paths of the original."""
 
 
 def make_app(manager: RoomManager, config: Config, connections: Connections) -> Application:
-    """Return the routes. `connections` has each connection from its opening until it is gone."""
+    """Return the application. Open connections are in `connections` until they are gone."""
     collaborators = {"manager": manager, "config": config, "connections": connections}
     return ServeMux(
         [
@@ -91,7 +91,9 @@ async def serve(config: Config) -> None:
 
 
 def _demo_url(host: str, port: int) -> str:
-    """Return the demo's URL, with `localhost` for this machine: browsers allow cameras there
-    without TLS."""
+    """Return the demo's URL, with `localhost` for this machine.
+
+    Browsers allow cameras there without TLS.
+    """
     local = is_every_address(host) or host in ("127.0.0.1", "::1")
     return f"http://{host_port('localhost' if local else host, port)}/"

@@ -6,7 +6,7 @@ the end and removes the directory.
 
 import process
 
-process.begin()  # PyInstaller's own preparations take a while too.
+process.begin()  # Before PyInstaller's own preparations, which take a while too.
 
 import ctypes
 import fcntl

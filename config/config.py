@@ -1,6 +1,6 @@
-"""What the server can be told from outside (config/config.go).
+"""The settings, from the flags, the environment and `.env` (config/config.go).
 
-One value, made once at start and handed to whoever needs it.
+They are one value, which is made once at the start and handed to whoever needs it.
 """
 
 import os
@@ -17,16 +17,17 @@ from config.ice_servers import read_ice_servers
 from config.numbers import parse_float, parse_int
 
 PREFIX = "SIGNALING_"
-# The name of the original, which has no prefix.
-UNPREFIXED = {"port": "PORT"}
 MAX_PORT = 65535
+
+UNPREFIXED = {"port": "PORT"}
+"""Settings whose variable has the original's name, without a prefix."""
 
 Number = TypeVar("Number", int, float)
 
-# What Kubernetes sets in every container for a Service whose name begins with `signaling`.
 OF_A_SERVICE = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT=\w+://|PORT_[0-9]+_[A-Z]+(_\w+)?=)"
 )
+"""Variables that Kubernetes sets in every container for a Service named `signaling…`."""
 
 LOG_LEVELS = {
     "trace": "DEBUG",
@@ -41,16 +42,18 @@ LOG_LEVELS = {
 
 
 class ConfigError(Exception):
-    """A setting has a value that it cannot have; the text is one line and names the setting."""
+    """A setting has an invalid value. The text is one line that names the setting."""
 
 
-# What reads the text of a variable: each returns a function that raises ValueError, whose text has
-# what was given and what it must be.
+# Readers of variables. Each function returns one that converts the text of a variable, or raises
+# ValueError with a text that says what was given and what is allowed.
 
 
 def number(
     parse: Callable[[str], Number], what: str, least: Number, most: Number
 ) -> Callable[[str], Number]:
+    """Return a reader of numbers within bounds; `what` describes them in the error."""
+
     def read(text: str) -> Number:
         with suppress(ValueError):
             if least <= (value := parse(text)) <= most:
@@ -61,7 +64,7 @@ def number(
 
 
 def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
-    """The values by the names that they can be given, in any case."""
+    """Return a reader of names, in any case, for the values that `choices` has under them."""
 
     def read(text: str) -> str:
         try:
@@ -72,12 +75,12 @@ def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
     return read
 
 
-# The types of settings that have a variable, each with what reads it.
+# The types of settings that have a variable, each with its reader.
 Port = Annotated[int, number(parse_int, "a whole number", 0, MAX_PORT)]
 Bytes = Annotated[int, number(parse_int, "a whole number of bytes", 1, 1 << 30)]
 Characters = Annotated[int, number(parse_int, "a whole number of characters", 1, 1 << 20)]
 Seconds = Annotated[float, number(parse_float, "a number of seconds", 0.001, 86400)]
-# After five seconds a client that does not answer a close is dropped anyway.
+# A client that does not answer a close within five seconds is dropped in any case.
 ShutdownSeconds = Annotated[float, number(parse_float, "a number of seconds", 0.001, 5)]
 Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
@@ -88,44 +91,45 @@ IceServers = Annotated[str, read_ice_servers]
 class Config:
     """The settings.
 
-    Those of the types above have variables too: PORT, and for the others their names in capitals
-    with SIGNALING_ before them. Raises ConfigError when two do not go together.
+    Those of the types above can also be given as variables. A variable has the name of its setting
+    in capitals, with SIGNALING_ before it except for PORT. Raises ConfigError when two settings
+    contradict each other.
     """
 
     addr: str = "0.0.0.0"
-    """Where to listen: an address or a name; empty for every interface."""
+    """The address or host name to listen on; empty for every address."""
     port: Port = 5000
-    """TCP port; 0 for any that is free."""
+    """The TCP port; 0 for any that is free."""
     max_message_size: Bytes = 1 << 20
-    """Bytes of a client's message; a longer one closes its connection with 1009."""
+    """Bytes of a client's message. A longer one closes the connection with 1009."""
     max_room_name: Characters = 255
-    """Characters (code points) of a room's name; a longer one is an invalid payload."""
+    """Characters (code points) of a room's name. A longer one is an invalid payload."""
     max_send_buffer: Bytes = 4 << 20
-    """Bytes that may wait to be sent to one client; when it falls further behind, it is closed with
-    1013. A client for which nothing waits may be sent a message of any length."""
+    """Bytes that may wait to be sent to one client. A client that falls further behind is closed
+    with 1013. While nothing waits, a message of any length may be sent."""
     handshake_timeout: Seconds = 10.0
-    """Seconds for a request to arrive whole, from the connection or its first byte on."""
+    """Seconds for a request to arrive, counted from the connection or from its first byte."""
     idle_timeout: Seconds = 75.0
-    """Seconds for an HTTP connection to wait for its next request; longer than a load balancer
-    keeps it, or that sends requests into a closing connection."""
+    """Seconds that an HTTP connection is kept for its next request. This must be longer than a load
+    balancer keeps it, or the balancer sends requests into a connection that is closing."""
     keepalive_interval: Seconds = 30.0
-    """Seconds between two messages of type `ping`, counted from the connection's start."""
+    """Seconds between two `ping` messages, counted from the start of the connection."""
     ping_interval: Seconds = 30.0
     """Seconds between two WebSocket pings."""
     ping_timeout: Seconds = 20.0
-    """Seconds for the pong to come, at most `ping_interval`; a client that sent nothing for both
-    together is closed with 1011."""
+    """Seconds for the pong, at most `ping_interval`. A client that sends nothing for both together
+    is closed with 1011."""
     shutdown_timeout: ShutdownSeconds = 3.0
-    """Seconds for clients to answer the close with which the server stops."""
+    """Seconds for clients to answer the close when the server stops."""
     transport: Transport = "auto"
-    """What reads and writes frames: the project's own protocol where it can, or Tornado's."""
+    """What reads and writes frames: `auto` is this project's transport, `tornado` Tornado's."""
     log_level: LogLevel = "INFO"
-    """The least important records that are logged, as Python's `logging` calls them."""
+    """The lowest level of log records that are written, by its name in Python's `logging`."""
     ice_servers: IceServers = field(
         default='[{"urls":"stun:stun.l.google.com:19302"}]',
         repr=False,  # It may have credentials.
     )
-    """What the demo page connects its visitors with, in JSON; every visitor is given it."""
+    """The ICE servers of the demo page, in JSON. Every visitor is given them."""
     demo: bool = False
     """Whether to serve the demo page too."""
 
@@ -138,11 +142,11 @@ class Config:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], **flags: Any) -> "Config":
-        """The settings that `flags` gives, then those of the environment, then the defaults.
+        """Return the settings: `flags` beat the environment, and that beats the defaults.
 
-        A variable that is set to nothing counts as not set. A ping interval shorter than the
-        default ping timeout shortens that too. Raises ConfigError, also for a variable that a flag
-        overrules, and for a variable with the prefix that is no setting.
+        An empty variable counts as not set. A ping interval shorter than the default ping timeout
+        shortens that too. Raises ConfigError, also for a variable that a flag overrules, and for
+        one that has the prefix but is not a setting.
         """
         known = variables()
         given = {variable: text for variable, text in environ.items() if text}
@@ -166,7 +170,7 @@ class Config:
 
 
 def variables() -> dict[str, tuple[str, Callable[[str], Any]]]:
-    """The variables of the environment, with the setting that each is for and what reads it."""
+    """Return the variables by their names, each with the name of its setting and its reader."""
     types = get_type_hints(Config, include_extras=True)
     return {
         UNPREFIXED.get(name, PREFIX + name.upper()): (name, get_args(types[name])[1])
@@ -176,16 +180,16 @@ def variables() -> dict[str, tuple[str, Callable[[str], Any]]]:
 
 
 def _nearest(variable: str, known: Iterable[str]) -> str:
-    # Without the prefix, so that SIGNALING_PORT leads to PORT; and what has none is a flag.
+    # Compared without the prefix, so that SIGNALING_PORT leads to PORT. Two are only flags.
     names = {"ADDR": "the flag -addr", "HOST": "the flag -addr", "DEMO": "the flag -demo"}
     names |= {name.removeprefix(PREFIX): name for name in known}
     return names[get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=0)[0]]
 
 
 def init_env() -> dict[str, str]:
-    """The environment, and under it what `.env` in the working directory adds. Raises ConfigError.
+    """Return the environment, with what `.env` in the working directory adds to it.
 
-    Unlike the original, leaves the environment of the process as it is.
+    Unlike the original, leave the environment of the process as it is. Raises ConfigError.
     """
     try:
         return {**parse_env_file(Path(".env").read_bytes()), **os.environ}

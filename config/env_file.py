@@ -37,14 +37,14 @@ REFERENCE = re.compile(r"(?P<escape>\\?)\$\(?\{?(?P<name>[A-Z0-9_]*)\}?")
 
 
 class EnvFileError(ValueError):
-    """The file cannot be read; the text says in which line and why, and quotes no value."""
+    """The file cannot be read. The text says in which line and why; it quotes no value."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f"line {line}: {reason}")
 
 
 def parse_env_file(content: bytes) -> dict[str, str]:
-    """The variables that the file sets. Raises EnvFileError."""
+    """Return the variables that the file sets. Raises EnvFileError."""
     # Comments may be in any encoding.
     text = content.decode(errors="surrogateescape")
     if text.startswith("\ufeff"):

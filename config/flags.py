@@ -1,8 +1,9 @@
 """The flags, in the syntax of Go's package flag.
 
-`-port 5000`, `--port 5000` and `-port=5000` are the same, and the last one counts. What follows a
-flag is its value whatever it looks like, but a boolean flag has one only after `=`. Flags end at
-`--` and before the first argument that is none.
+`-port 5000`, `--port 5000` and `-port=5000` are the same; of several the last one counts. What
+follows a flag is its value, whatever it looks like; a boolean flag takes one only after `=`. Flags
+end at `--` and before the first argument that is not a flag. argparse cannot be told to read
+arguments like this.
 """
 
 import json
@@ -20,7 +21,7 @@ PROGRAM = os.path.basename(sys.executable) if getattr(sys, "frozen", False) else
 
 
 class FlagError(Exception):
-    """The flags do not start a server; the text is what to print: the reason, then the usage."""
+    """The flags do not start a server. The text is what to print: the reason, then the usage."""
 
     exit_code = 2
 
@@ -29,7 +30,7 @@ class FlagError(Exception):
 
 
 class HelpRequested(FlagError):
-    """Somebody asks for help: the text is the usage alone."""
+    """Help is asked for. The text is the usage alone."""
 
     exit_code = 0
 
@@ -39,17 +40,17 @@ class HelpRequested(FlagError):
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag; `read` raises ValueError with the reason for which it does not take a text."""
+    """A flag. `read` converts its text, or raises ValueError with the reason why it cannot."""
 
     name: str
     usage: str
     value: str
-    """The kind of value, as the usage calls it; empty for a boolean flag."""
+    """What the usage calls its value; empty for a boolean flag."""
     read: Callable[[str], Any]
 
 
 def read_bool(text: str) -> bool:
-    """`strconv.ParseBool`."""
+    """Read a boolean (`strconv.ParseBool`)."""
     if text in ("1", "t", "T", "true", "TRUE", "True"):
         return True
     if text in ("0", "f", "F", "false", "FALSE", "False"):
@@ -58,7 +59,7 @@ def read_bool(text: str) -> bool:
 
 
 def read_port(text: str) -> int:
-    """Unlike `PORT` it may be hexadecimal, octal or binary, as all numbers in Go's flags."""
+    """Read a port, which unlike `PORT` may be hexadecimal, octal or binary, as in Go's flags."""
     port = parse_int(text, base=0)
     if not 0 <= port <= MAX_PORT:
         raise ValueError(f"not from 0 to {MAX_PORT}")
@@ -77,7 +78,7 @@ FLAGS = {
 
 
 def usage() -> str:
-    """What Go prints as usage, without the line break at its end."""
+    """Return what Go prints as usage, without the line break at its end."""
     lines = [f"Usage of {PROGRAM}:"]
     for flag in FLAGS.values():
         lines += [f"  -{flag.name} {flag.value}".rstrip(), f"    \t{flag.usage}"]
@@ -85,9 +86,9 @@ def usage() -> str:
 
 
 def parse_flags(args: Sequence[str]) -> dict[str, Any]:
-    """The values of the flags that are given (`flag.Parse`).
+    """Return the values of the flags that are given, by their names (`flag.Parse`).
 
-    Raises FlagError, also for an argument that is no flag, which Go would leave to the program.
+    Raises FlagError, also for an argument that is not a flag, which Go would leave to the program.
     """
     values: dict[str, Any] = {}
     rest = list(args)

@@ -1,4 +1,4 @@
-"""What `new RTCPeerConnection({iceServers})` takes, as JSON.
+"""Checks ICE servers, in JSON, as `new RTCPeerConnection({iceServers})` does.
 
 The rules are those of "set the configuration" in the WebRTC specification, after the conversions of
 Web IDL: a number or null is a string where a string is wanted, and unknown members do not matter.
@@ -26,8 +26,8 @@ MAX_USERNAME = 509  # Bytes: RFC 8489, section 14.3.
 def read_ice_servers(text: str) -> str:
     """Return the text as it is.
 
-    Raises ValueError for one with which the constructor would throw; the message quotes nothing of
-    it, for it may have credentials.
+    Raises ValueError if the constructor would throw. The message quotes nothing of the text, which
+    may have credentials.
     """
     try:
         text.encode()
@@ -42,7 +42,7 @@ def read_ice_servers(text: str) -> str:
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    """Python reads NaN and Infinity, which are not JSON."""
+    """Refuse NaN and Infinity, which Python reads though they are not JSON."""
     raise ValueError("NaN and Infinity are not JSON")
 
 
@@ -74,7 +74,7 @@ def _check_server(server: Any) -> None:
 
 
 def _is_turn(url: str) -> bool:
-    """Raises ValueError when it is neither a TURN nor a STUN server's."""
+    """Return whether it is a TURN server's; raise ValueError if not a STUN server's either."""
     # As the URL standard has it, before anything else is looked at.
     url = re.sub(r"[\t\n\r]", "", url.strip(C0_OR_SPACE))
     match = URL.fullmatch(url)
@@ -96,7 +96,7 @@ def _given(server: dict[str, Any], member: str) -> bool:
 
 
 def _string(value: Any) -> str:
-    """The string that JavaScript makes of a value."""
+    """Return the string that JavaScript makes of a value."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):

@@ -2,7 +2,7 @@
 
 import re
 
-# ASCII digits alone: `int` and `float` would take those of any script, and white space around them.
+# ASCII digits only: `int` and `float` would take those of any script, and white space around them.
 DECIMAL = re.compile(r"[+-]?[0-9]+")
 LITERAL = re.compile(r"[+-]?[0-9][0-9A-Za-z_]*")
 LEADING_ZERO = re.compile(r"[+-]?0[0-9_]")
@@ -10,7 +10,7 @@ FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[Ee][+-]?[0-9]+)?")
 
 
 def parse_int(text: str, base: int = 10) -> int:
-    """`strconv.ParseInt(text, base, 64)` with base 10, or 0: then as an integer literal of Go.
+    """Read an integer of 64 bits (`strconv.ParseInt`); with base 0, an integer literal of Go.
 
     Raises ValueError with the words of package flag: `parse error` or `value out of range`.
     """
@@ -28,7 +28,7 @@ def parse_int(text: str, base: int = 10) -> int:
 
 
 def parse_float(text: str) -> float:
-    """`strconv.ParseFloat(text, 64)` without `inf`, `nan`, hexadecimal numbers and underscores.
+    """Read a decimal number (`strconv.ParseFloat`, without `inf`, `nan` and hexadecimals).
 
     Raises ValueError.
     """

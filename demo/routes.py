@@ -10,8 +10,6 @@ from tornado.web import RequestHandler, StaticFileHandler
 PAGE = Path(__file__).parent / "page"
 SDK = Path(__file__).parent.parent / "sdk"
 
-# What is served, and as what. Python's `mimetypes` would say what the system thinks: of `.js` some
-# have strange ideas, and of `.ts` all, so that it is plain text here.
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -20,9 +18,11 @@ CONTENT_TYPES = {
     ".ts": "text/plain; charset=utf-8",
     ".webmanifest": "application/manifest+json",
 }
+"""The types of the files that are served. Those of Python's `mimetypes` depend on the system, where
+`.js` may have an odd one, and `.ts`, which is plain text here, is a video's."""
 
-# A file that stands in the directory itself, and is not hidden.
 NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+"""The name of a file in the directory itself, but not of a hidden one."""
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -43,16 +43,16 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self)",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # A cached copy is used only after asking whether it still is what stands here.
+    # A cached copy is used only after asking whether the file has changed.
     "Cache-Control": "no-cache",
 }
 
 
 def demo_routes(ice_servers: str) -> list[URLSpec]:
-    """The page at `/`, with its files beside it, `/config.json`, and the SDK under `/sdk/`.
+    """Return the routes of the page at `/` and its files, `/config.json`, and the SDK at `/sdk/`.
 
-    `ice_servers` is a list in JSON, which is served as it stands.
-    What else is in the two directories, and below them, has no route.
+    `ice_servers` is a list in JSON, which is served as it is. Other files in the two directories,
+    and those in directories below, have no route.
     """
     return [
         URLSpec(r"/config\.json", ConfigHandler, {"ice_servers": ice_servers}),
@@ -66,7 +66,7 @@ def demo_routes(ice_servers: str) -> list[URLSpec]:
 
 
 class DemoHandler(RequestHandler):
-    """What all responses have in common, refusals too: the headers, and errors in plain text."""
+    """What all responses have in common, refusals too: headers, and errors in plain text."""
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -81,7 +81,7 @@ class DemoHandler(RequestHandler):
 
 
 class ConfigHandler(DemoHandler):
-    """What the page gives to `RTCPeerConnection`."""
+    """Serves what the page gives to `RTCPeerConnection`."""
 
     def initialize(self, ice_servers: str) -> None:
         self.ice_servers = ice_servers
@@ -95,25 +95,25 @@ class ConfigHandler(DemoHandler):
 
 
 class PageHandler(DemoHandler, StaticFileHandler):
-    """The page and its files."""
+    """Serves the page and its files."""
 
     def parse_url_path(self, url_path: str) -> str:
         return url_path or "index.html"
 
     def compute_etag(self) -> str | None:
-        """Of the file as it is now; Tornado's is of the file as it was when first asked for."""
+        """Return the tag of the file as it is now, not as it was when it was first asked for."""
         return f'"{self.get_content_version(self.absolute_path)}"' if self.absolute_path else None
 
     def get_content_type(self) -> str:
         return CONTENT_TYPES[Path(self.path).suffix]
 
     def get_cache_time(self, *_: object) -> int:
-        """None, even for a URL that ends in `?v=`."""
+        """Return 0, even for a URL that ends in `?v=`: browsers have to ask each time."""
         return 0
 
 
 class SdkHandler(PageHandler):
-    """The SDK, for pages from elsewhere too."""
+    """Serves the SDK, to pages from other origins too."""
 
     def set_default_headers(self) -> None:
         super().set_default_headers()

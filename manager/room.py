@@ -1,7 +1,7 @@
 """Who is in which room, and who is told what (manager/room.go).
 
-Every method is a plain `def`, called on the event loop's thread, and awaits nothing. So each call
-is atomic: of two clients that join a new room at once, one is first and is told of the other.
+Every method is a plain `def` that is called on the event loop's thread and awaits nothing. So each
+call is atomic: of two clients that join a new room at once, one is first and is told of the other.
 """
 
 import logging

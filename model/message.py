@@ -145,9 +145,9 @@ _ICE_CANDIDATE = Decoder(IceCandidatePayload, defaults={"candidate": Raw(b'""')}
 
 
 def decode_message(data: str | bytes) -> ReceiveMessage:
-    """Decode a message, except for its payload. Raises InvalidMessageError.
+    r"""Decode a message, except for its payload. Raises InvalidMessageError.
 
-    Half a surrogate pair, which browsers escape as `\\ud83d` where a text was cut inside an emoji,
+    Half a surrogate pair, which browsers escape as `\ud83d` where a text was cut inside an emoji,
     is read as U+FFFD like the original reads it, unless the message is long.
     """
     try:

@@ -7,8 +7,7 @@ from epyxid import xid_create
 
 
 def _new_id() -> str:
-    """An xid as rs/xid makes them: 20 characters 0-9a-v that sort by the second in which they were
-    made."""
+    """Return an xid as rs/xid makes them: 20 characters 0-9a-v that sort by time."""
     return str(xid_create())
 
 
@@ -16,8 +15,8 @@ def _new_id() -> str:
 class Client:
     """A connected WebRTC client.
 
-    `send` is the counterpart of the original's channel `Send`. It takes one encoded message, keeps
-    the order of its calls, never blocks and never raises. The bytes that may wait for a client are
+    `send` takes the place of the original's channel `Send`. It takes one encoded message, keeps the
+    order of its calls, never blocks and never raises. The bytes that may wait for a client are
     bounded: a message beyond the bound closes the connection, so that the client knows that it has
     missed something. Messages to a client whose connection is closed are discarded.
     """
@@ -28,21 +27,21 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room as it is at one moment, its members by client id in the order in which they joined.
+    """A room at one moment. Its clients are by their ids, in the order in which they joined.
 
     Rooms are values: joining or leaving gives another room, which the repository then stores. So a
-    loop over the members is safe even if somebody joins or leaves while it runs.
+    loop over the clients is safe even if one joins or leaves while it runs.
     """
 
     id: str
     clients: Mapping[str, Client] = field(default_factory=dict)
 
     def with_client(self, client: Client) -> "Room":
-        """The room after `client` has joined it; a member keeps its place."""
+        """Return the room with the client in it; one that is in it already keeps its place."""
         return Room(self.id, {**self.clients, client.id: client})
 
     def without_client(self, client: Client) -> "Room":
-        """The room after `client` has left it. Raises KeyError when it is no member."""
+        """Return the room without the client. Raises KeyError if it is not in it."""
         clients = dict(self.clients)
         del clients[client.id]
         return Room(self.id, clients)

@@ -1,4 +1,4 @@
-"""Which protocol serves a WebSocket."""
+"""Chooses the protocol for a WebSocket connection."""
 
 from functools import lru_cache
 from typing import Protocol
@@ -14,17 +14,17 @@ from transport.protocol import LoopProtocol
 
 
 class Conn(Protocol):
-    """What a handler uses of its connection (gorilla's `Conn`), whichever protocol that has."""
+    """What a handler uses of its connection (gorilla's `Conn`), whichever protocol it has."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written and that the operating system has not taken yet."""
+        """Bytes that were written but that the operating system has not taken yet."""
 
     def write_text(self, text: bytes) -> None:
-        """Write a text message that is UTF-8 already; once closing, do nothing."""
+        """Write a text message that is UTF-8 already; do nothing once closing."""
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Send the close and wait for the peer's, not for ever."""
+        """Send the close, and wait for the peer's for a limited time."""
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -33,11 +33,11 @@ class Conn(Protocol):
 def websocket_protocol(
     handler: WebSocketHandler, limits: Limits | None = None
 ) -> LoopProtocol | StreamProtocol:
-    """The protocol for a handler's connection, to be returned by its `get_websocket_protocol`.
+    """Return the protocol for a handler's connection, for its `get_websocket_protocol`.
 
-    Without `limits` it has those of the application's settings, as Tornado documents them. Where a
-    `Listener` keeps the connection it is `LoopProtocol`, which does not compress; where a
-    `HTTPServer` has it, such as under TLS, Tornado's. Raises HTTPError for a request that opens no
+    Without `limits` it has those of the application's settings, as Tornado documents them. It is
+    `LoopProtocol`, which does not compress, if a `Listener` accepted the connection, and Tornado's
+    own if an `HTTPServer` did, as under TLS. Raises HTTPError for a request that does not open a
     WebSocket.
     """
     status = refusal(handler.request)
@@ -54,5 +54,5 @@ def websocket_protocol(
 
 @lru_cache
 def _limits(max_message_size: int, ping_interval: float, ping_timeout: float) -> Limits:
-    """One value for all connections that have the same."""
+    """Return one value for all connections with the same limits."""
     return Limits(max_message_size, ping_interval, ping_timeout)

@@ -1,7 +1,7 @@
 """A WebSocket connection after the handshake, as a state machine (RFC 6455, sections 5 to 7).
 
 It has no socket, no event loop and no clock. What it sends goes to `write`, which in a test can be
-the `append` of a list; what time it is, its owner says.
+the `append` of a list, and its owner tells it the time.
 """
 
 from collections.abc import Callable
@@ -18,44 +18,44 @@ _PING: Final = int(Opcode.PING)
 _PONG: Final = int(Opcode.PONG)
 
 UNHEARD: Final = 1011, "ping timeout"
-"""The close for a peer that is not heard any more. No code is meant for it; this one says that
-something unexpected ended the connection, and clients come back from it."""
+"""The close for a peer that is silent for too long. No code is meant for that; this one says that
+something unexpected ended the connection, and clients reconnect after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a connection may take. Sizes are in bytes, times in seconds."""
+    """The limits of a connection. Sizes are in bytes, times in seconds."""
 
     max_message_size: int
-    """A longer message of the peer closes the connection with 1009."""
+    """For a message from the peer; a longer one closes the connection with 1009."""
     ping_interval: float
     """Between two pings; 0 for none."""
     ping_timeout: float
-    """For the pong to come, at most `ping_interval`; 0 for not waiting for it."""
+    """For the pong, at most `ping_interval`; 0 if there is no need for one."""
     close_timeout: float = 5.0
-    """For the peer to answer a close; Tornado's own figure. A peer that takes some of what is to be
-    sent meanwhile gets as long again, so that a slow reader comes to read the close."""
+    """For the peer to answer a close; Tornado's own figure. A peer that has taken some of what is
+    unsent by then is given as long again, so that a slow reader gets to the close."""
     end_timeout: float = 60.0
-    """For everything after a close. Without it a peer could keep what waits for it in memory for
-    ever, by taking a byte now and then. To read 4 MiB in that time takes 70 kB/s."""
+    """For everything after a close. Otherwise a peer that takes a byte now and then could keep the
+    unsent data in memory for ever. Reading 4 MiB in this time takes 70 kB/s."""
     turn: float = 0.005
-    """For the messages of one peer before the others have a turn. What a peer sends in one piece
-    can cost a thousand times as much when each message is passed on to a full room."""
+    """For handling the messages of one peer before it is the others' turn. What a peer sends in one
+    piece can cost a thousand times as much if each message is passed on to a full room."""
     grace: float = 0.01
-    """For which the event loop reads on before a peer is given up: if it stood still until now, it
-    may not have got to a pong that has come."""
+    """For reading on before a peer is given up. If the event loop was held up until now, a pong may
+    have come that it has not read yet."""
     standstill: float = 1.0
-    """A timer that is this late shows that the whole process stood still: it was stopped or
-    suspended, perhaps with the network. Then every peer has all of its time again."""
+    """For which a timer must be late to show that the whole process stood still: it was stopped or
+    suspended, perhaps together with the network. Then every peer has all of its time again."""
 
 
 class State(Enum):
-    """How far a connection has come to its end (RFC 6455, section 7).
+    """How close a connection is to its end (RFC 6455, section 7).
 
     OPEN ── close() ──────────────────> CLOSING
       │                                    │
       ├── refuse(): the peer broke the ────┼──> DISCARDING
-      │   protocol, or is not heard        │        │
+      │   protocol, or is silent           │        │
       ├── receive_close(), receive_end() ──┴────────┴──> FLUSHING
       │
       └── lose(), from any state ──────────────────────> CLOSED
@@ -64,16 +64,16 @@ class State(Enum):
     OPEN = auto()
     """Both sides may send messages."""
     CLOSING = auto()
-    """Our close is sent. What the peer still sends is read, until it closes too."""
+    """Our close is sent. What the peer sends is read until it closes too."""
     DISCARDING = auto()
-    """Our close is sent. What the peer still sends is thrown away, until it closes too."""
+    """Our close is sent. What the peer sends is discarded until it closes too."""
     FLUSHING = auto()
-    """The peer has sent all it will. What waits for it is still sent."""
+    """The peer sends nothing more. Pending data is still sent; then the connection closes."""
     CLOSED = auto()
-    """Nothing passes any more, in either direction."""
+    """Nothing is sent or read any more."""
 
 
-# As globals, for looking up a member of an Enum costs more than comparing with it.
+# As globals: looking up a member of an Enum costs more than comparing with it.
 _OPEN: Final = State.OPEN
 _CLOSING: Final = State.CLOSING
 
@@ -81,7 +81,7 @@ _NO_CLOSE: Final = Close(None, None)
 
 
 class Connection:
-    """What may be sent in which state, and how the connection ends."""
+    """The state of a connection: what may be sent in it, and which comes next."""
 
     __slots__ = ("peer_close", "state", "write")
 
@@ -89,41 +89,41 @@ class Connection:
         self.write = write
         self.state = State.OPEN
         self.peer_close = _NO_CLOSE
-        """The peer's close; without a code if it gave none, or has not closed."""
+        """The peer's close; without a code if it gave none or has not closed."""
 
     @property
     def is_reading(self) -> bool:
-        """Whether what the peer sends still means anything."""
+        """Whether what the peer sends is still read."""
         return self.state is _OPEN or self.state is _CLOSING
 
-    # What we send
+    # What this side sends
 
     def send_text(self, text: bytes) -> None:
-        """Send a text message that is UTF-8 already; unless OPEN, do nothing."""
+        """Send a text message that is UTF-8 already; do nothing unless OPEN."""
         if self.state is _OPEN:
             self.write(frame(_TEXT, text))
 
     def send_binary(self, data: bytes) -> None:
-        """Send a binary message; unless OPEN, do nothing."""
+        """Send a binary message; do nothing unless OPEN."""
         if self.state is _OPEN:
             self.write(frame(_BINARY, data))
 
     def send_ping(self, data: bytes) -> None:
-        """Send a ping; unless OPEN, do nothing. Raises ValueError for more than 125 bytes."""
+        """Send a ping; do nothing unless OPEN. Raises ValueError for more than 125 bytes."""
         if len(data) > 125:
             raise ValueError("control frame payloads may not exceed 125 bytes")
         if self.state is _OPEN:
             self.write(frame(_PING, data))
 
     def send_pong(self, data: bytes) -> None:
-        """Send a pong; unless OPEN, do nothing."""
+        """Send a pong; do nothing unless OPEN."""
         if self.state is _OPEN:
             self.write(frame(_PONG, data))
 
     def close(self, code: int | None = None, reason: str | None = None) -> bool:
-        """Send our close; return whether it is the first.
+        """Send our close; return False if that was done before.
 
-        Raises ValueError for a reason of more than 123 bytes, and has then done nothing.
+        Raises ValueError for a reason of more than 123 bytes, and has done nothing then.
         """
         if self.state is not _OPEN:
             return False
@@ -132,63 +132,64 @@ class Connection:
         return True
 
     def refuse(self, code: int, reason: str) -> None:
-        """Send our close, unless it was sent, and read nothing more."""
+        """Send our close if it has not been sent, and discard what the peer sends from now on."""
         self.close(code, reason)
         self.state = State.DISCARDING
 
     # What the peer does
 
     def receive_close(self, close: Close) -> None:
-        """Answer the peer's close with its own code, unless it answers ours."""
+        """Take the peer's close, and answer it with its own code unless it answers ours."""
         self.close(close.code)
         self.peer_close = close
         self.state = State.FLUSHING
 
     def receive_end(self) -> None:
-        """The peer has sent all it will, with or without a close."""
+        """Take note that the peer sends nothing more: its TCP stream has ended."""
         self.state = State.FLUSHING
 
     def lose(self) -> None:
-        """The connection is lost, or given up."""
+        """Take note that the connection is lost, or given up."""
         self.state = State.CLOSED
 
 
 class Liveness:
-    """Whether anybody is there. Times are in seconds, of any clock that only goes forward.
+    """Judges whether a peer is still there. Times are seconds of any clock that only goes forward.
 
-    Whatever a peer sends shows that it is there: one that talks now and then may answer no pings.
-    But one that takes nothing of a backlog is gone, whatever it sends.
+    Whatever a peer sends shows that it is there; it need not answer pings then. But a peer that
+    takes nothing of its backlog is gone, whatever it sends.
     """
 
     __slots__ = ("_backlog", "_pinged", "heard")
 
     def __init__(self) -> None:
         self.heard = 0.0
-        """When anything came from the peer last."""
+        """When something last came from the peer."""
         self._pinged = 0.0
         # What the peer had yet to take at the last ping; 0 if that was little.
         self._backlog = 0
 
     def ping_sent(self, now: float, backlog: int) -> None:
-        """`backlog` is how many bytes the peer has yet to take; 0 if that is little."""
+        """Take note of a ping. `backlog` is how many bytes the peer has yet to take; 0 if few."""
         self._pinged = now
         self._backlog = backlog
 
     def backlog_taken(self) -> None:
-        """The peer has taken most of it."""
+        """Take note that the peer has taken most of its backlog."""
         self._backlog = 0
 
     def forgive(self, now: float) -> None:
-        """Count the peer as heard now: it could not be, until now."""
+        """Count the peer as heard now, since nothing could be heard until now."""
         self.heard = now
         self._backlog = 0
 
     def time_left(self, now: float, untaken: int, *, reads: bool, silence: float) -> float | None:
-        """How much longer to wait for a sign of life; None if there was one since the ping.
+        """Return the seconds left for a sign of life, or None if there was one since the ping.
 
-        It is 0 or less when the peer counts as gone: after it was silent for `silence` seconds, or
-        at once if it has taken nothing of its backlog. `untaken` is how many bytes it has yet to
-        take now. While nothing is read (`reads`), no pong can be seen, and only that counts.
+        They are 0 or less if the peer counts as gone: after `silence` seconds of silence, or at
+        once if it has taken nothing of its backlog. `untaken` is how many bytes it has yet to take
+        now. While nothing is read (`reads` is false) no pong can be seen, and only the backlog
+        counts.
         """
         if 0 < self._backlog <= untaken:
             return 0.0

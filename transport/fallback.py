@@ -11,17 +11,17 @@ from transport.private import TornadoProtocol
 from transport.timekeeper import Timekeeper, unacknowledged
 
 MUCH = 64 * 1024
-"""Bytes unsent from which on it matters whether the peer takes them; asyncio's own figure."""
+"""Unsent bytes that make a peer count as behind; asyncio's own figure."""
 
 
 class StreamProtocol(Timekeeper, TornadoProtocol):
-    """Tornado's protocol, which also knows what it has not sent yet and whether anybody is there.
+    """Tornado's protocol, which also counts what is unsent and notices that a peer is gone.
 
     To its peer it behaves as `LoopProtocol` does.
     """
 
     unsent = 0
-    """Bytes of messages that were written and that the operating system has not taken yet."""
+    """Bytes of messages that the operating system has not taken yet."""
 
     def __init__(self, handler: WebSocketHandler, limits: Limits) -> None:
         TornadoProtocol.__init__(self, handler, limits.max_message_size)
@@ -30,7 +30,7 @@ class StreamProtocol(Timekeeper, TornadoProtocol):
     # Writing
 
     def write_text(self, text: bytes) -> None:
-        """Write a text message that is UTF-8 already; once closing, do nothing."""
+        """Write a text message that is UTF-8 already; do nothing once closing."""
         if not self.is_closing():
             self.write_message(text)
 
@@ -46,7 +46,7 @@ class StreamProtocol(Timekeeper, TornadoProtocol):
             self.unsent -= length
             self._liveness.backlog_taken()
             if not written.cancelled():
-                written.exception()  # Nobody has to look at it.
+                written.exception()  # Marks it as seen: nobody awaits it.
 
         written.add_done_callback(on_written)
         return written
@@ -76,14 +76,14 @@ class StreamProtocol(Timekeeper, TornadoProtocol):
     def _give_up(self) -> None:
         handler = cast(WebSocketHandler, self.handler)
         handler.close(*UNHEARD)
-        # Nothing that still comes is of interest, and the handler need not wait for the end.
+        # What still comes does not matter, and the handler need not wait for the end.
         self.client_terminated = True
         handler.on_connection_close()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         super().close(code, reason)
         if self.stop_waiting():
-            # Tornado's five seconds are the same for who is still reading.
+            # Tornado gives a peer that is still reading no more than its five seconds.
             self._wait_for_end()
         elif self.stream.closed():
             self._set_timer(None)

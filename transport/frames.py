@@ -1,6 +1,6 @@
-"""The frames of WebSocket (RFC 6455, section 5) as values: no socket, no event loop, no waiting.
+"""WebSocket frames (RFC 6455, section 5), without sockets and without an event loop.
 
-`FrameParser` is the reading side of a server, `frame` and `close_payload` are its writing side.
+`FrameParser` reads what a client sends; `frame` and `close_payload` make what a server sends.
 """
 
 from codecs import IncrementalDecoder, getincrementaldecoder
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Opcode(IntEnum):
-    """RFC 6455, section 5.2."""
+    """The opcodes of RFC 6455, section 5.2."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -21,7 +21,7 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """What the reading side may have to close with (RFC 6455, section 7.4.1)."""
+    """The codes with which a parser may have to close a connection (RFC 6455, section 7.4.1)."""
 
     PROTOCOL_ERROR = 1002
     INVALID_TEXT = 1007
@@ -37,21 +37,21 @@ class Pong(NamedTuple):
 
 
 class Close(NamedTuple):
-    """The peer's close; `code` and `reason` are None where it gave none."""
+    """The peer's close. `code` and `reason` are None if it gave none."""
 
     code: int | None
     reason: str | None
 
 
 class Violation(NamedTuple):
-    """The peer broke the protocol; `code` and `reason` are what to close with."""
+    """The peer broke the protocol. `code` and `reason` are those to close with."""
 
     code: CloseCode
     reason: str
 
 
-# A text message is a str, a binary one bytes.
 Event = str | bytes | Ping | Pong | Close | Violation
+"""What a parser reads; a text message is a str, and a binary message is bytes."""
 
 _FIN: Final = 0x80
 _RSV: Final = 0x70
@@ -59,7 +59,7 @@ _OPCODE: Final = 0x0F
 _CONTROL: Final = 0x08
 _MASKED: Final = 0x80
 
-# As numbers, for looking up a member of Opcode costs more than comparing with it.
+# As numbers: looking up a member of Opcode costs more than comparing with it.
 _TEXT: Final = int(Opcode.TEXT)
 _PING: Final = int(Opcode.PING)
 _PONG: Final = int(Opcode.PONG)
@@ -70,7 +70,7 @@ _new_decoder: Final = getincrementaldecoder("utf-8")
 
 
 class FrameParser:
-    """Takes what a client sends, in pieces of any size, and gives what it means.
+    """Makes events of what a client sends, in whatever pieces it arrives.
 
     `unmask(key, payload)` applies a masking key of four bytes. A message of more than
     `max_message_size` bytes is a violation as soon as the header of a frame declares it. So between
@@ -85,18 +85,18 @@ class FrameParser:
     def __init__(self, max_message_size: int, unmask: Callable[[bytes, bytes], bytes]) -> None:
         self._size = max_message_size
         self._unmask = unmask
-        # The beginning of a frame, and how long it must be to be read further.
+        # The beginning of a frame, and how long it must become before reading on makes sense.
         self._rest: bytearray | None = None
         self._needed = 0
-        # The fragments so far of a message; if it is text, what checks them.
+        # The fragments so far of a message, and the decoder that checks them if it is text.
         self._message: bytearray | None = None
         self._decoder: IncrementalDecoder | None = None
         self._ended = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """What is complete now, in the order in which it was sent; never raises.
+        """Take the next piece and return what is complete now, in order. Never raises.
 
-        A Close or a Violation is the last event; what comes after it is not read.
+        A Close or a Violation is the last event: what follows it is not read.
         """
         events: list[Event] = []
         if self._ended:
@@ -166,7 +166,7 @@ class FrameParser:
         return events
 
     def _add(self, first: int, payload: bytes) -> str | bytes | None:
-        """The message that this fragment completes, if it does; raises UnicodeDecodeError."""
+        """Add a fragment; return the message if it is complete. Raises UnicodeDecodeError."""
         if self._message is None:
             self._message = bytearray()
             self._decoder = _new_decoder() if first & _OPCODE == _TEXT else None
@@ -180,7 +180,7 @@ class FrameParser:
         return message if self._decoder is None else message.decode()
 
     def _fault(self, first: int, second: int) -> str:
-        """What is wrong with the first two bytes of a frame; empty when nothing is."""
+        """Return what is wrong with the first two bytes of a frame; empty if nothing is."""
         opcode = first & _OPCODE
         if first & _RSV:
             return "reserved bits"
@@ -227,12 +227,12 @@ def _control(opcode: int, payload: bytes) -> Event:
 
 
 def may_close_with(code: int) -> bool:
-    """Whether a close frame may have that code (RFC 6455, section 7.4, and IANA's register)."""
+    """Return whether a close may have that code (RFC 6455, section 7.4, and IANA's register)."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """A frame as a server sends it: whole and not masked."""
+    """Return a frame as servers send it: final and not masked."""
     length = len(payload)
     if length < 126:
         return bytes((_FIN | opcode, length)) + payload
@@ -242,9 +242,9 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_payload(code: int | None, reason: str | None) -> bytes:
-    """What a close frame carries. Raises ValueError for a reason of more than 123 bytes.
+    """Return the payload of a close frame. Raises ValueError for a reason of more than 123 bytes.
 
-    A reason without a code goes with 1000 (normal closure).
+    A reason without a code is given 1000 (normal closure).
     """
     if code is None and reason is None:
         return b""

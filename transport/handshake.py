@@ -1,20 +1,18 @@
-"""Which requests open a WebSocket (RFC 6455, section 4.2.1), as gorilla's `Upgrade` sees it."""
+"""Which requests open a WebSocket (RFC 6455, section 4.2.1), as gorilla's `Upgrade` decides."""
 
 import re
 from http import HTTPStatus
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
-# 16 bytes in base64. The last four bits of the last character stand for nothing, and Go does not
-# look at them either.
+# 16 bytes in base64. The last four bits of the last character encode nothing; Go ignores them too.
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 def refusal(request: HTTPServerRequest) -> HTTPStatus | None:
-    """The status with which the request is refused; None for one that opens a WebSocket.
+    """Return the status with which to refuse the request, or None if it opens a WebSocket.
 
-    Looks at what an upgrade needs and at nothing else: what a client says of its origin or its
-    extensions can be anything.
+    Only what an upgrade needs is checked. The client's origin and extensions can be anything.
     """
     headers = request.headers
     if not has_token(headers, "Connection", "upgrade"):
@@ -31,9 +29,9 @@ def refusal(request: HTTPServerRequest) -> HTTPStatus | None:
 
 
 def has_token(headers: HTTPHeaders, name: str, token: str) -> bool:
-    """Whether a field that is a list has that token, in lower case (RFC 9110, section 5.6.1).
+    """Return whether a list field has the token, given in lower case (RFC 9110, section 5.6.1).
 
-    The field may come in several lines; tokens are separated by commas and match in any case.
+    The field may come in several lines. Tokens are separated by commas and match in any case.
     """
     return any(
         element.strip(" \t").lower() == token
@@ -43,5 +41,5 @@ def has_token(headers: HTTPHeaders, name: str, token: str) -> bool:
 
 
 def key(headers: HTTPHeaders) -> str:
-    """The first Sec-WebSocket-Key, which is the one that Go reads; empty if there is none."""
+    """Return the first Sec-WebSocket-Key, which is the one that Go reads; empty if none."""
     return next(iter(headers.get_list("Sec-WebSocket-Key")), "")

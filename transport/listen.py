@@ -43,7 +43,7 @@ def listen(addr: str, port: int) -> list[socket.socket]:
 
 
 def _listen_on_every_address(port: int) -> socket.socket:
-    """Raises ValueError if there is no IPv6, and OSError."""
+    """Listen on IPv6 and IPv4. Raises ValueError if there is no IPv6, and OSError."""
     try:
         return socket.create_server(
             ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True

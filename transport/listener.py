@@ -1,10 +1,11 @@
-"""Accepts connections; those that become WebSockets stay on the event loop's own transport.
+"""Accepts connections. Those that become WebSockets stay on the event loop's own transport.
 
-Tornado's `HTTPServer` gives each connection a stream and a coroutine before it knows what it is
-for, and the socket would have to be taken from them again. `Listener` reads the head of the first
-request itself, with Tornado's parsers. A request to upgrade goes to the application, whose handler
-answers it here and whose `LoopProtocol` takes the transport over. Any other request goes to a
-`HTTPServer` as if that had accepted the connection, and what is none is refused here.
+Tornado's `HTTPServer` gives each connection a stream and a coroutine before it knows what the
+connection is for, and the socket would have to be taken from them again. `Listener` reads the head
+of the first request itself, with Tornado's parsers. A request to upgrade goes to the application:
+its handler writes the response here, and its `LoopProtocol` takes the transport over. Any other
+request goes to an `HTTPServer`, as if that had accepted the connection. Bytes that are not a
+request are refused here.
 """
 
 import asyncio
@@ -37,21 +38,21 @@ from transport.private import HeadStream
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_SIZE = 64 * 1024
-"""Bytes of a request's head, as for Tornado; a longer one is refused with 431."""
+"""Bytes of a request's head, Tornado's own limit. A longer head is refused with 431."""
 
 LINGER = 0.5
-"""Seconds for a client to read why it is refused, while what it still sends is thrown away. If the
-connection were closed with something unread, it would be reset and the answer lost (RFC 9112,
-section 9.6). Go's net/http waits as long."""
+"""Seconds in which a refused client can read the response, while what it still sends is discarded.
+If the connection were closed with something unread, it would be reset and the response lost (RFC
+9112, section 9.6). Go's net/http waits as long."""
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-"""As Tornado reads it, which lets a line end in LF alone (RFC 9112, section 2.2)."""
+"""Lines may end in LF alone, as for Tornado (RFC 9112, section 2.2)."""
 
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?: |\Z)")
-"""A token (RFC 9110, section 9.1), whole or cut; no method that there is has more than 17."""
+"""A method, perhaps cut off (RFC 9110, section 9.1). No registered one has more than 17 letters."""
 
 FULL_INTERVAL = 60.0
-"""Seconds after which it is worth saying again that there are too many clients."""
+"""Seconds between two log records that there are too many clients."""
 
 
 class Listener:
@@ -65,13 +66,13 @@ class Listener:
         *,
         upgrades: bool = True,
     ) -> None:
-        """A head that has not come after `handshake_timeout` seconds ends its connection.
+        """Drop a connection whose first head has not come after `handshake_timeout` seconds.
 
         WebSocket handlers of the application must get their protocol from `websocket_protocol`.
-        `http_server` serves the same application, and needs no sockets of its own. Its options are
-        for what is passed on to it: for an upgrade there is no TLS (`ssl_options`), and the
-        client's address is that of the socket (`xheaders`). For either, `http_server` itself has to
-        get the sockets. Without `upgrades`, requests to upgrade are passed on too.
+        `http_server` serves the same application and needs no sockets of its own. Its options apply
+        to what is passed on to it: upgrades have no TLS (`ssl_options`), and their client's address
+        is that of the socket (`xheaders`). For these two, give the sockets to `http_server` itself.
+        Without `upgrades`, requests to upgrade are passed on too.
         """
         self.application = application
         self.http_server = http_server
@@ -83,7 +84,7 @@ class Listener:
         self._was_full = -FULL_INTERVAL
 
     async def add_sockets(self, sockets: Sequence[socket.socket], backlog: int) -> None:
-        """Accepts connections from now on."""
+        """Accept connections from now on."""
         loop = asyncio.get_running_loop()
         self._max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         for listening in sockets:
@@ -94,23 +95,23 @@ class Listener:
             )
 
     def accepted(self, connection: "UpgradeConnection", fd: int) -> None:
-        """A connection has come; says so if it has the last of the files that may be open.
+        """Take note of a connection. Warn if its file is the last one that may be open.
 
-        Whoever comes then is refused, which uvloop does without a word.
+        uvloop refuses further connections without a word.
         """
         self.arriving.add(connection)
         if fd == self._max_files - 1:
             self.full()
 
     def full(self) -> None:
-        """Say, once in a while, that no more files can be opened."""
+        """Log, but not too often, that no more files can be opened."""
         now = asyncio.get_running_loop().time()
         if now - self._was_full >= FULL_INTERVAL:
             self._was_full = now
             logger.warning("%d files are open, no more clients can be accepted", self._max_files)
 
     def stop(self) -> None:
-        """Accepts no more and drops those whose request has not come; may be called again."""
+        """Accept no more, and drop connections whose request has not come. May be called again."""
         for server in self._servers:
             server.close()
         for connection in tuple(self.arriving):
@@ -119,14 +120,14 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What a `HTTPServerRequest` takes from its connection."""
+    """What an `HTTPServerRequest` takes from its connection."""
 
     remote_ip: str
     protocol: str = "http"
 
 
 class UpgradeConnection(HTTPConnection, asyncio.Protocol):
-    """A connection until somebody takes it; to the handler, what it writes its response to."""
+    """A connection until its protocol takes it over. The handler writes its response to it."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -149,7 +150,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         if self._refused:
             return
         seen = len(self._received)
-        # Empty lines before a request are no part of it (RFC 9112, section 2.2).
+        # Empty lines before a request are ignored (RFC 9112, section 2.2).
         self._received += data if seen else data.lstrip(b"\r\n")
         try:
             if self._start_line is None:
@@ -163,7 +164,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
             self._refuse(HTTPStatus.BAD_REQUEST)
 
     def _read_start_line(self, seen: int) -> None:
-        """Raises HTTPInputError as soon as no request can begin like this, be it TLS or SSH."""
+        """Raise HTTPInputError as soon as no request can begin like this, as with TLS or SSH."""
         end = self._received.find(b"\n", seen)
         if end >= 0:
             line = self._received[:end].decode("latin-1").removesuffix("\r")
@@ -172,7 +173,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
             raise HTTPInputError("not HTTP")
 
     def _head_received(self, start_line: RequestStartLine, end: re.Match[bytes]) -> None:
-        """Raises HTTPInputError."""
+        """Route the request. Raises HTTPInputError."""
         headers = HTTPHeaders.parse(
             self._received[: end.start()].decode("latin-1").partition("\n")[2]
         )
@@ -182,7 +183,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         request = HTTPServerRequest(headers=headers, connection=self, start_line=start_line)
         request.method = _GET
         self._arrived()
-        # Until the protocol takes over: its handler must not get what it has not asked for.
+        # The protocol, which reads on, has not taken over yet.
         self._transport.pause_reading()
         del self._received[: end.end()]
         delegate = self._listener.application.find_handler(request)
@@ -203,11 +204,11 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
     # Where the connection goes
 
     def take(self) -> tuple[asyncio.Transport, bytes]:
-        """The transport, which is not being read, and what has come behind the request."""
+        """Return the transport, of which nothing is read now, and what came after the request."""
         return self._transport, bytes(self._received)
 
     def _pass_on(self) -> None:
-        """Gives the connection to the HTTPServer, with all that has come."""
+        """Give the connection to the HTTPServer, with everything that has come."""
         server = self._listener.http_server
         address = self._transport.get_extra_info("peername")
         try:
@@ -239,7 +240,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Ends the connection once the client has read the answer, or soon."""
+        """End the connection when the client has read the response, or after `LINGER` seconds."""
         if self._transport.is_closing():
             return
         self._refused = True
@@ -252,7 +253,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
     # What the handler calls
 
     def set_close_callback(self, callback: object) -> None:
-        """Whether the client goes away in these few moments is of no interest."""
+        """Do nothing: for these few moments it does not matter whether the client goes away."""
 
     def write_headers(
         self,
@@ -260,7 +261,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> "asyncio.Future[None]":
-        """Writes the head of the response; one that refuses the upgrade is the last."""
+        """Write the head of the response. A refusal of the upgrade ends the connection."""
         _, code, reason = cast(ResponseStartLine, start_line)
         if code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._refused = True
@@ -281,7 +282,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
 
 def _can_upgrade(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
-    """Whether the request asks for a WebSocket, and has no body to be read first."""
+    """Return whether the request asks for a WebSocket and has no body to be read first."""
     return (
         start_line.method == "GET"
         and has_token(headers, "Upgrade", "websocket")
@@ -293,9 +294,9 @@ def _can_upgrade(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
 class _Get(str):
     """The method GET, whose `lower()` is the same string each time.
 
-    Tornado finds the handler's method by the name `request.method.lower()`, and CPython's method
-    cache keeps thousands of the names that it was asked for: strings of clients long gone, each of
-    which kept the memory around it from the operating system (docs/performance.md).
+    Tornado looks the handler's method up by the name `request.method.lower()`, and CPython's method
+    cache keeps thousands of such names. Strings of clients long gone would keep the memory around
+    them from the operating system (docs/performance.md).
     """
 
     def lower(self) -> str:
@@ -306,10 +307,10 @@ _GET = _Get("GET")
 
 
 class _PassedOnStream(HeadStream):
-    """A stream some of which has been read already.
+    """A stream of which some has been read already.
 
-    The next request on it may be long in coming, but once it has begun its head must be there after
-    `handshake_timeout` seconds, as the first must.
+    The next request on it may be long in coming, but its head has to be complete
+    `handshake_timeout` seconds after it has begun, like the first.
     """
 
     def __init__(
@@ -329,7 +330,7 @@ class _PassedOnStream(HeadStream):
     def read_until_regex(
         self, regex: bytes, max_bytes: int | None = None
     ) -> "asyncio.Future[bytes]":
-        """Tornado waits for a request's head, and for nothing else, with this."""
+        """Read a request's head: Tornado uses this method for nothing else."""
         self._awaits_head = True
         if self.unread:
             self._head_begins()

@@ -1,8 +1,7 @@
-"""What Tornado keeps to itself and this package uses all the same; hence `tornado~=6.6.0`.
+"""The private names of Tornado that this package uses; hence `tornado~=6.6.0`.
 
-Every private name of Tornado is in this module, with the reason. A new minor version of Tornado may
-change any of them: read its `websocket.py`, `http1connection.py` and `iostream.py`, then run the
-tests.
+No other module uses one. A new minor version of Tornado may change any of them: read its
+`websocket.py`, `http1connection.py` and `iostream.py`, then run the tests.
 """
 
 import asyncio
@@ -25,23 +24,23 @@ from tornado.websocket import (
 from transport.handshake import key
 
 unmask: Callable[[bytes, bytes], bytes] = _websocket_mask
-"""Apply a masking key: in C, for Python would be fifty times as slow."""
+"""Apply a masking key. It is in C; Python would be fifty times as slow."""
 
 
 def reason_phrase(handler: RequestHandler) -> str:
-    """The reason phrase that goes with the handler's status; there is no public getter."""
+    """Return the reason phrase of the handler's status, for which there is no public getter."""
     return handler._reason
 
 
 class HandlerProtocol(WebSocketProtocol):
-    """What a `WebSocketHandler` wants of a protocol that is not Tornado's own."""
+    """What a `WebSocketHandler` requires of a protocol that is not Tornado's own."""
 
     def call_handler(
         self, callback: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> "asyncio.Future[Any] | None":
-        """Call a method of the handler as Tornado does: what it raises is logged, and aborts.
+        """Call a method of the handler as Tornado does: log what it raises, and abort.
 
-        Returns what is to be waited for, if the method is a coroutine.
+        Return a Future to wait for if the method is a coroutine.
         """
         return self._run_callback(callback, *args, **kwargs)
 
@@ -50,9 +49,9 @@ class HandlerProtocol(WebSocketProtocol):
         raise NotImplementedError
 
     def _abort(self) -> None:
-        self.abort()  # So does Tornado after what the handler has raised.
+        self.abort()  # Tornado calls this when the handler has raised.
 
-    # Both are for Tornado's WebSocket clients, which have a protocol of their own.
+    # Only for Tornado's WebSocket clients, which have a protocol of their own.
 
     def _process_server_headers(self, key: str | bytes, headers: HTTPHeaders) -> None:
         raise NotImplementedError
@@ -62,7 +61,7 @@ class HandlerProtocol(WebSocketProtocol):
 
 
 class TornadoProtocol(WebSocketProtocol13):
-    """Tornado's own protocol, where what it does has to be changed inside."""
+    """Tornado's own protocol, with changes to its inside."""
 
     def __init__(self, handler: WebSocketHandler, max_message_size: int) -> None:
         # There is no public class for its parameters. Without an interval it sends no pings.
@@ -73,24 +72,24 @@ class TornadoProtocol(WebSocketProtocol13):
         WebSocketProtocol13.__init__(self, handler, False, params)
 
     def bytes_received(self) -> None:
-        """Called when anything has come."""
+        """Take note that something has come."""
 
     # The handshake
 
     async def accept_connection(self, handler: WebSocketHandler) -> None:
-        # Or an HTTP/1.0 connection would end with the response.
+        # Otherwise an HTTP/1.0 connection would end with the response.
         cast(HTTP1Connection, handler.request.connection)._disconnect_on_finish = False
         await super().accept_connection(handler)
 
     def _handle_websocket_headers(self, handler: WebSocketHandler) -> None:
-        """Do nothing: `websocket_protocol` has judged them. Tornado wants a Host, even in 1.0."""
+        """Do nothing: `websocket_protocol` has checked them. Tornado wants a Host, even in 1.0."""
 
     def _challenge_response(self, handler: WebSocketHandler) -> str:
         return self.compute_accept_value(key(handler.request.headers))
 
     def _parse_extensions_header(self, headers: HTTPHeaders) -> list[tuple[str, dict[str, str]]]:
         if self._compression_options is None:
-            return []  # None is used, and Tornado's parser raises for some.
+            return []  # None is supported, and Tornado's parser raises for some.
         return super()._parse_extensions_header(headers)
 
     # The connection
@@ -101,7 +100,7 @@ class TornadoProtocol(WebSocketProtocol13):
 
     @property
     def bytes_written(self) -> int:
-        """All that was written so far: the only way to know how long a frame has become."""
+        """Bytes written so far; the difference shows how long a frame has become."""
         return self._wire_bytes_out
 
     @property
@@ -110,7 +109,7 @@ class TornadoProtocol(WebSocketProtocol13):
         return len(self.stream._write_buffer)
 
     async def _read_bytes(self, n: int) -> bytes:
-        # As it comes, not when all is there: who takes long to send a large frame is there too.
+        # In pieces as they come: a peer that takes long to send a large frame is there too.
         data = bytearray()
         while True:
             data += await self.stream.read_bytes(n - len(data), partial=True)
@@ -120,7 +119,7 @@ class TornadoProtocol(WebSocketProtocol13):
                 return bytes(data)
 
     def stop_waiting(self) -> bool:
-        """Take over from Tornado, after `close`, the wait for the end; return whether it waits."""
+        """Stop the wait for the end that Tornado begins in `close`; return whether it waited."""
         if self._waiting is None:
             return False
         self.stream.io_loop.remove_timeout(self._waiting)
@@ -129,7 +128,7 @@ class TornadoProtocol(WebSocketProtocol13):
 
 
 class HeadStream(IOStream):
-    """A stream that knows how much it has read and nobody has asked for."""
+    """A stream that tells how much it has read ahead."""
 
     def __init__(self, sock: socket.socket, **options: int | None) -> None:
         super().__init__(sock, **options)

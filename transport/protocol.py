@@ -1,9 +1,9 @@
-"""Between the event loop and a Tornado handler: moves bytes, calls the handler and keeps the time.
+"""Connects a Tornado handler to the event loop: moves bytes, calls the handler, keeps the time.
 
 Tornado's own protocol reads through an `IOStream`, with a Future and several awaits per frame, and
 makes a Task for each message that it writes: most of what it costs to pass a message on. Here the
-event loop calls `data_received` with what has come, and writing a message is one call. What may be
-sent when, and how a connection ends, is in `transport.connection`.
+event loop calls `data_received` with what has come, and writing a message is one call.
+`transport.connection` decides what may be sent when, and how a connection ends.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from transport.listener import UpgradeConnection
 from transport.private import HandlerProtocol, unmask
 from transport.timekeeper import Timekeeper, unacknowledged
 
-# What a handler may raise that ends its connection and not the server.
+# Exceptions of a handler that end its connection but not the server.
 _FAILURES = (Exception, asyncio.CancelledError)
 
 
 class End(NamedTuple):
-    """The peer has sent all it will: TCP's FIN."""
+    """The peer sends nothing more (TCP's FIN)."""
 
 
 def _discard(data: bytes) -> None:
-    """What a connection writes to before there is a transport."""
+    """Stand in for `transport.write` while there is no transport."""
 
 
 class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
@@ -44,23 +44,23 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     runs, the connection is not read and the handler not called again. `on_close` is called once,
     and only if `open` was. What the handler raises is logged and aborts the connection.
 
-    Serves connections that a `Listener` accepted; `websocket_protocol` tells.
+    It serves connections that a `Listener` accepted (see `websocket_protocol`).
     """
 
-    # What is rarely anything else costs an idle connection nothing as an attribute of the class.
+    # Attributes of the class for values that rarely change: they cost an idle connection nothing.
     _subprotocol: str | None = None
     _handler_busy = False
     """Whether a coroutine of the handler runs, or the next turn is awaited."""
     _pending: Sequence[Event | End] = ()
-    """What has come behind the event that the handler is busy with."""
+    """Events that came after the one that the handler is busy with."""
     _write_paused = False
     """Whether much is unsent."""
     _drain_waiters: list[asyncio.Future[None]] | None = None
-    """Messages that count as written once that has been taken."""
+    """Futures of messages that count as written when that has been taken."""
     _last_pong: bytes | None = None
-    """The pong to send then."""
+    """The pong to send when that has been taken."""
     _handler_told = False
-    """Whether the handler knows that it is over."""
+    """Whether the handler has been told that the connection is over."""
 
     def __init__(self, handler: WebSocketHandler, limits: Limits) -> None:
         super().__init__(handler)
@@ -121,7 +121,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self._handle(events)
 
     def eof_received(self) -> bool:
-        """The peer is still sent what it is owed; then the connection ends."""
+        """Take note that the peer sends nothing more. Pending data is still sent to it."""
         if self._handler_busy:
             self._pending = [*self._pending, End()]
         else:
@@ -134,7 +134,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_exception(WebSocketClosedError())
-                waiter.exception()  # Nobody has to look at it.
+                waiter.exception()  # Marks it as seen: it may not be awaited.
         self._connection.lose()
         self._tell_handler()
 
@@ -154,7 +154,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     # Reading
 
     def _handle(self, events: Sequence[Event | End]) -> None:
-        """Handle events in order, until the handler is busy or the turn is over."""
+        """Handle events in order until the handler is busy or the turn is over."""
         self._liveness.heard = now = perf_counter()
         turn_ends = now + self._limits.turn
         connection = self._connection
@@ -193,7 +193,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
                 return
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call the handler; while what it returns is awaited, nothing is read."""
+        """Call the handler. Nothing is read until what it returns, if awaitable, is done."""
         try:
             done = self.call_handler(method, *args, **kwargs)
         except Exception:  # What it returned cannot be awaited.
@@ -235,19 +235,19 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def write_text(self, text: bytes) -> None:
-        """Write a text message that is UTF-8 already; once closing, do nothing.
+        """Write a text message that is UTF-8 already; do nothing once closing.
 
-        What `write_message` does besides is a tenth of what it costs to pass a message on.
+        What `write_message` does besides would add a tenth to the cost of a relay.
         """
         self._connection.send_text(text)
 
     def write_message(
         self, message: str | bytes | dict[str, Any], binary: bool = False
     ) -> "asyncio.Future[None]":
-        """Write in order, at once, and never too much: what bounds it is asking `unsent` first.
+        """Write a message at once, in order and without a bound: for one, look at `unsent` first.
 
-        The Future is done unless much is unsent; then it is when most of that has been taken.
-        Raises WebSocketClosedError, and the Future does if the connection is lost first.
+        The Future is done already, unless much is unsent: then it is done when most of that has
+        been taken. Raises WebSocketClosedError, as does the Future if the connection is lost first.
         """
         if self._transport is None or self.is_closing():
             raise WebSocketClosedError()
@@ -264,11 +264,11 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         return written
 
     def write_ping(self, data: bytes) -> None:
-        """Raises ValueError for more than 125 bytes."""
+        """Write a ping. Raises ValueError for more than 125 bytes."""
         self._connection.send_ping(data)
 
     def _answer_ping(self, data: bytes) -> None:
-        """Send a pong; while the peer does not read, just the last (RFC 6455, section 5.5.3)."""
+        """Send a pong; while the peer does not read, keep the last (RFC 6455, section 5.5.3)."""
         if self._write_paused:
             self._last_pong = data
         else:
@@ -277,10 +277,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     def set_nodelay(self, x: bool) -> None:
         connection = None if self._transport is None else self._transport.get_extra_info("socket")
         if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-            with suppress(OSError):  # On macOS, if it was reset; `connection_lost` comes soon.
+            with suppress(OSError):  # macOS, after a reset; `connection_lost` comes soon.
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(x))
 
-    # What the timekeeper asks
+    # What the timekeeper asks for
 
     def _untaken(self) -> int:
         if self._transport is None:
@@ -291,8 +291,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         return self._write_paused
 
     def _is_reading(self) -> bool:
-        # While the handler is busy its peer can still take what is written, which may be what the
-        # handler waits for.
+        # Nothing is read while the handler is busy. It may be waiting for the peer to take data.
         return not self._handler_busy
 
     # The end
@@ -301,15 +300,15 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         return self._connection.state is not State.OPEN
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Send the close and give the peer time to answer it, more while it is reading.
+        """Send the close and give the peer time to answer it; more if it keeps reading.
 
-        Raises ValueError for a reason of more than 123 bytes, and has then done nothing.
+        Raises ValueError for a reason of more than 123 bytes, and has done nothing then.
         """
         if self._connection.close(code, reason) and self._transport is not None:
             self._wait_for_end()
 
     def abort(self) -> None:
-        """End the connection at once; the handler is told before this returns if it is not busy."""
+        """End the connection at once. A handler that is not busy is told before this returns."""
         self._connection.lose()
         self._set_timer(None)
         if self._transport is not None:
@@ -317,21 +316,22 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self._tell_handler()
 
     def _fail(self) -> None:
-        """Log what is being raised, and end the connection."""
+        """Log the exception that is being handled, and end the connection."""
         self.handler.log_exception(*sys.exc_info())
         self.abort()
 
     def _give_up(self) -> None:
         if self._handler_busy:
-            # The peer has taken nothing, no close either; and the handler may be waiting for it.
+            # The peer takes nothing, a close neither, and the handler may be waiting for it.
             self.abort()
         else:
             self._refuse(*UNHEARD)
 
     def _refuse(self, code: int, reason: str) -> None:
-        """Close the connection and tell the handler, which need not wait until it is over.
+        """Close the connection, and tell the handler without waiting until it is over.
 
-        To end it with something unread would reset it, and the peer would not see the code.
+        What the peer sends is still read: a connection that ends with something unread is reset,
+        and the peer would not see the code.
         """
         self._connection.refuse(code, reason)
         self._wait_for_end()
@@ -340,7 +340,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self._tell_handler()
 
     def _flush(self) -> None:
-        """End the connection once all is sent, for which it waits as `close` does."""
+        """End the connection when all is sent; the time for that is limited as in `close`."""
         self._connection.receive_end()
         self._wait_for_end()
         if self._transport is not None:
@@ -348,7 +348,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self._tell_handler()
 
     def _tell_handler(self) -> None:
-        """Tell the handler that it is over: once, and not while it is busy."""
+        """Tell the handler that the connection is over: once, and not while it is busy."""
         if self._handler_busy or self._handler_told:
             return
         self._handler_told = True
@@ -358,4 +358,4 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self.handler.log_exception(*sys.exc_info())
 
     def on_connection_close(self) -> None:
-        """Do nothing: the handler calls this when it is told, and then nothing is left to do."""
+        """Do nothing: the handler calls this when it is told, and nothing is left to do then."""

@@ -1,4 +1,4 @@
-"""When to ask whether anybody is there, and how long to wait for the end: for both protocols."""
+"""Pings peers and limits the time that closing takes, for both protocols."""
 
 import asyncio
 import sys
@@ -21,10 +21,10 @@ class _HasFileno(Protocol):
 
 
 def unacknowledged(sock: _HasFileno) -> int:
-    """Bytes that the kernel has yet to send, or that the peer's has not confirmed; 0 if unknown.
+    """Return the bytes that the kernel has not sent, or the peer's not confirmed; 0 if unknown.
 
-    That the kernel takes more again would show too late: it waits until a third of its buffer is
-    free. By that alone, who reads 100 to 300 kB/s came to read 4 to 6 MB, and never the close.
+    To see whether the kernel takes more would not do, since it waits until a third of its buffer is
+    free: a peer that read 100 to 300 kB/s was dropped after 4 to 6 MB, before it got to the close.
     """
     if sys.platform == "linux":
         with suppress(OSError):
@@ -33,35 +33,34 @@ def unacknowledged(sock: _HasFileno) -> int:
 
 
 class Timekeeper(WebSocketProtocol):
-    """Pings the peer, gives it up when it is gone, and does not wait for ever for the end.
+    """Pings the peer, gives it up when it is gone, and limits the time that closing takes.
 
-    There is one timer for a connection: for the next ping or for what comes of it; once it closes,
-    for the end.
+    A connection has one timer: for the next ping or for the pong; while closing, for the end.
     """
 
     _timer: asyncio.TimerHandle | None = None
     _ends_at: float | None = None
-    """When the wait for the end is over, by the loop's clock; None unless closing."""
+    """When closing has to be over, by the loop's clock; None unless closing."""
 
     def start_keeping_time(self, limits: Limits) -> None:
-        """To be called before anything else here."""
+        """Prepare. This has to be called before anything else here."""
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._ping_timeout = min(limits.ping_timeout, limits.ping_interval)
         self._liveness = Liveness()
 
-    # What a protocol has to say and to do
+    # What a protocol has to provide
 
     def _untaken(self) -> int:
-        """Bytes that the peer's system has not taken yet."""
+        """Return the bytes that the peer's system has not taken yet."""
         raise NotImplementedError
 
     def _is_behind(self) -> bool:
-        """Whether so much is untaken that it matters whether the peer takes any of it."""
+        """Return whether so much is untaken that the peer should be seen to take some of it."""
         raise NotImplementedError
 
     def _is_reading(self) -> bool:
-        """Whether a pong would be seen."""
+        """Return whether a pong would be seen."""
         raise NotImplementedError
 
     def abort(self) -> None:
@@ -69,10 +68,10 @@ class Timekeeper(WebSocketProtocol):
         raise NotImplementedError
 
     def _give_up(self) -> None:
-        """Close the connection with `UNHEARD` and tell the handler that it is over."""
+        """Close the connection with `UNHEARD`, and tell the handler that it is over."""
         raise NotImplementedError
 
-    # Is anybody there?
+    # Pings
 
     def start_pinging(self) -> None:
         self._liveness.heard = perf_counter()

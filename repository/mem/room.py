@@ -1,7 +1,7 @@
 """The rooms in memory (repository/mem/room.go).
 
-The original guards its map with a lock. Here one event loop calls, and no method awaits, so each
-call is whole.
+The original guards its map with a lock. Here only the event loop's thread calls, and no method
+awaits, so no call sees another one half done.
 """
 
 from model import room as model
