@@ -235,7 +235,7 @@ def test_members_hear_and_see_each_other(join: Join) -> None:
                 }""",
                 arg=client_id,
             )
-        assert [it["clientId"] for it in events(tab, "track")].sort() == ids.sort()
+        assert sorted(it["clientId"] for it in events(tab, "track")) == sorted(ids)
         assert not events(tab, "error", "leave", "trackend")
 
 
