@@ -57,13 +57,14 @@ def _transport(item: pytest.Item) -> object:
 
 
 @pytest.fixture(autouse=True)
-def io_loop() -> Iterator[IOLoop]:
-    """Give each test an event loop of its own.
+def io_loop(request: pytest.FixtureRequest) -> Iterator[IOLoop]:
+    """Give each test an event loop of its own: asyncio's, or what the parameter makes.
 
     Takes the place of pytest-tornasync's fixture, which uses what Tornado has deprecated and
     leaves behind the tasks that a failed test has not awaited.
     """
-    loop = IOLoop(make_current=False)
+    new_event_loop = getattr(request, "param", asyncio.new_event_loop)
+    loop = IOLoop(make_current=False, asyncio_loop=new_event_loop())
     yield loop
     loop.run_sync(_cancel_tasks)
     loop.close(all_fds=True)

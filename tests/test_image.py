@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.conformance.client import http
-from tests.server_process import server_process
+from tests.support.client import http
+from tests.support.server_process import server_process
 
 ROOT = Path(__file__).parent.parent
 

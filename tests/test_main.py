@@ -3,14 +3,13 @@
 import asyncio
 import itertools
 import json
-import os
 import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.server_process import TESTS, ServerProcess, run_main, server_process
+from tests.support.proc import PROC, cpu_time, needs_proc, open_files
+from tests.support.server_process import TESTS, TRANSPORTS, ServerProcess, run_main, server_process
+from tests.support.waiting import until
 from version import VERSION
 
 CHANGELOG = TESTS.parent / "CHANGELOG.md"
@@ -34,9 +35,6 @@ HALF_A_BODY = b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\
 SECRET = "a=ice-pwd:xxxxxxxxxxxxxxxxxxxxxx"
 SDP = f"v=0\r\n{SECRET}\r\n"
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-PROC = Path("/proc")
-needs_proc = pytest.mark.skipif(not PROC.joinpath("self").exists(), reason="run it on Linux")
 
 
 @dataclass(frozen=True)
@@ -99,24 +97,6 @@ def lowered_file_limit(soft: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
-
-
-def open_files(server: ServerProcess) -> int:
-    return len(os.listdir(PROC / str(server.pid) / "fd"))
-
-
-def cpu_time(server: ServerProcess) -> float:
-    """Seconds that the server has computed so far."""
-    # After the name in parentheses: proc(5), fields 14 and 15, in ticks.
-    numbers = (PROC / str(server.pid) / "stat").read_text().rpartition(")")[2].split()
-    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for what nothing announces; fails after ten seconds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def wanted_port(*flags: str, env: dict[str, str] | None = None, cwd: Path = TESTS) -> int:
@@ -461,7 +441,7 @@ async def test_handshake_timeout_is_for_the_whole_request() -> None:
 async def test_idle_timeout() -> None:
     """An answered connection waits `SIGNALING_IDLE_TIMEOUT` seconds for its next request."""
     env = {"SIGNALING_HANDSHAKE_TIMEOUT": "0.1", "SIGNALING_IDLE_TIMEOUT": "0.5"}
-    for transport in ("auto", "tornado"):
+    for transport in TRANSPORTS:
         with server_process(env={**env, "SIGNALING_TRANSPORT": transport}) as server:
             async with raw_connection(server, HEALTH) as (reader, writer), asyncio.timeout(2):
                 assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
@@ -521,7 +501,7 @@ async def test_max_room_name() -> None:
 
 def test_transport_is_logged() -> None:
     """The log says at the start which transport serves."""
-    for transport in ("auto", "tornado"):
+    for transport in TRANSPORTS:
         with server_process(env={"SIGNALING_TRANSPORT": transport}) as server:
             server.wait_for_line(rf"INFO version {re.escape(VERSION)}, transport: {transport}$")
 
@@ -560,15 +540,15 @@ async def test_out_of_open_files() -> None:
             async with AsyncExitStack() as crowd:
                 for _ in range(100):
                     await crowd.enter_async_context(raw_connection(server, b""))
-                await until(lambda: open_files(server) == 64)
+                await until(lambda: len(open_files(server.pid)) == 64)
                 await first.send("offer", client_id=second.id, sdp=SDP)
                 assert (await second.receive())["type"] == "offer"
-                before = cpu_time(server)
+                before = cpu_time(server.pid)
                 await asyncio.sleep(1)  # What it does meanwhile is what is measured.
-                assert cpu_time(server) - before < 0.3
+                assert cpu_time(server.pid) - before < 0.3
                 await second.send("answer", client_id=first.id, sdp=SDP)
                 assert (await first.receive())["type"] == "answer"
-            await until(lambda: open_files(server) < 64)
+            await until(lambda: len(open_files(server.pid)) < 64)
             async with client(server) as newcomer:
                 await newcomer.join("room")
                 assert (await first.receive())["type"] == "new-client"
@@ -579,7 +559,7 @@ async def test_out_of_open_files() -> None:
 async def test_the_last_open_file() -> None:
     """Who has it cannot be served, and is told so; the log says why."""
     with server_process() as server:
-        used = {int(fd) for fd in os.listdir(PROC / str(server.pid) / "fd")}
+        used = open_files(server.pid)
         last = next(fd for fd in itertools.count() if fd not in used)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (last + 1, last + 1))
         async with raw_connection(server, HEALTH) as (reader, _):
@@ -709,7 +689,7 @@ async def test_stop_in_time() -> None:
 
 async def test_shutdown_timeout() -> None:
     """Who does not answer the close is waited for no longer than `SIGNALING_SHUTDOWN_TIMEOUT`."""
-    for transport in ("auto", "tornado"):
+    for transport in TRANSPORTS:
         env = {"SIGNALING_SHUTDOWN_TIMEOUT": "0.2", "SIGNALING_TRANSPORT": transport}
         with server_process(env=env) as server:
             async with client(server) as silent:

@@ -18,12 +18,10 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.server_process import MAIN, TESTS, server_process
+from tests.support.proc import catches, needs_proc
+from tests.support.server_process import MAIN, TESTS, server_process
 from transport.listen import listen
 
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="needs /proc, as Linux has it"
-)
 needs_ipv6 = pytest.mark.skipif(
     not socket.has_dualstack_ipv6(), reason="needs IPv6: enable it on this machine"
 )
@@ -203,12 +201,6 @@ def test_clients_cause_a_bounded_number_of_records() -> None:
 
 
 # Its signals
-
-
-def catches(pid: int, number: signal.Signals) -> bool:
-    status = (Path("/proc") / str(pid) / "status").read_text()
-    mask = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return bool(mask and int(mask[1], 16) >> (number - 1) & 1)
 
 
 def test_nothing_is_imported_before_signals_are_caught() -> None:

@@ -15,8 +15,8 @@ import pytest
 import process
 import server
 from config.config import Config
-from tests.conformance.client import TIME_LIMIT
-from tests.conformance.peer import Peer
+from tests.support.client import TIME_LIMIT
+from tests.support.peer import Peer
 
 PAGES = Path("/proc/self/statm")
 

@@ -1,119 +1,39 @@
 """The server in the test's own process, where all that it holds can be looked at."""
 
 import asyncio
-import gc
 import os
 import random
-import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from time import sleep
-from typing import Literal
 
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from config.config import Config
-from handler.connections import Connection, Connections
 from handler.handler import Handler
-from manager.room import RoomManager
-from repository.mem.room import RoomRepository
-from repository.room import RepositoryError
-from repository.room import Room as Repository
-from server import make_app, serve
-from tests.conformance.client import (
+from server import serve
+from tests.support.client import (
     Client,
-    ClosedError,
     Opcode,
     frame,
     read_response,
     text_frame,
     upgrade_request,
 )
-from tests.conformance.peer import PING, Peer, error, leave_client, message, new_client, offer
-from tests.fakes import FailingRepository
+from tests.support.peer import PING, Peer, leave_client, message, new_client
+from tests.support.server_process import TRANSPORTS, Transport
+from tests.support.signaling import served
+from tests.support.waiting import until
 from transport.listen import ListenError
-from transport.listener import Listener
 
 FILE_DESCRIPTORS = Path("/dev/fd")
 
 
-class Remembered(Connections):
-    """Knows each connection that there was, without keeping it alive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ever: list[weakref.ref[Connection]] = []
-
-    def add(self, connection: Connection) -> None:
-        self.ever.append(weakref.ref(connection))
-        super().add(connection)
-
-    def in_memory(self) -> int:
-        gc.collect()
-        return sum(connection() is not None for connection in self.ever)
-
-
-class Served:
-    """A server, with what it is made of."""
-
-    url: str
-
-    def __init__(self, config: Config, repo: Repository) -> None:
-        self.repo = repo
-        self.connections = Remembered()
-        app = make_app(RoomManager(self.repo), config, self.connections)
-        self.server = HTTPServer(app)
-        self.listener = Listener(app, self.server, config.handshake_timeout)
-
-    def empty(self) -> bool:
-        """Whether it holds no room and no client."""
-        return not len(self.connections) and vars(self.repo) == vars(RoomRepository())
-
-
-@asynccontextmanager
-async def served(
-    config: Config | None = None, repo: Repository | None = None
-) -> AsyncIterator[Served]:
-    config = config or Config()
-    server = Served(config, repo or RoomRepository())
-    sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
-    server.url = f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/connect"
-    if config.transport == "tornado":
-        server.server.add_sockets(sockets)
-    else:
-        await server.listener.add_sockets(sockets, 1024)
-    yield server
-    server.listener.stop()
-    server.server.stop()
-    await server.server.close_all_connections()
-
-
-async def rest(peer: Peer) -> tuple[list[str], int]:
-    """Reads to the end and returns what came, and the code with which the server closed."""
-    texts: list[str] = []
-    while True:
-        try:
-            texts.append(await peer.receive_text())
-        except ClosedError as closed:
-            return texts, closed.code
-
-
 async def end(peer: Peer) -> int:
     """Reads to the end and returns the code with which the server closed."""
-    _, code = await rest(peer)
+    _, code = await peer.rest()
     peer.abort()
     return code
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for what nothing announces; fails after ten seconds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def come_and_go(url: str, dice: random.Random, others: deque[str]) -> None:
@@ -179,14 +99,14 @@ async def test_nothing_remains_of_clients_that_have_gone() -> None:
 
 
 @pytest.mark.parametrize("kept_alive", [False, True], ids=["new", "kept-alive"])
-@pytest.mark.parametrize("transport", ["auto", "tornado"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_an_upgrade_while_the_server_is_stopping(
-    transport: Literal["auto", "tornado"], kept_alive: bool
+    transport: Transport, kept_alive: bool
 ) -> None:
     """Who connects while the others are being closed is closed with 1001 too, at once."""
     async with served(Config(transport=transport)) as server:
         # One that does not answer the close, so that the stopping takes its time.
-        silent = await Peer.connect(server.url)
+        silent = await server.connect()
         silent.stop_reading()
         late = await Peer.open(server.url)
         if kept_alive:
@@ -198,7 +118,7 @@ async def test_an_upgrade_while_the_server_is_stopping(
         async with asyncio.timeout(1):
             late.write(upgrade_request("localhost", "/connect"))
             assert (await read_response(late.reader)).status == 101
-            texts, code = await rest(late)
+            texts, code = await late.rest()
         assert code == 1001
         assert not [text for text in texts if "notify-client-id" not in text]
         assert not stopping.done()
@@ -211,15 +131,12 @@ async def test_an_upgrade_while_the_server_is_stopping(
 async def test_stopping_takes_no_step_for_each_pair_of_members() -> None:
     """Nobody who is being closed with the others is told of their leaving, or taken out first."""
     async with served() as server:
-        peers = [await Peer.connect(server.url) for _ in range(20)]
-        for peer in peers:
-            await peer.join("room")
+        peers = await server.members("room", 20)
         rooms = server.repo.get("room")
         stopping = asyncio.create_task(server.connections.close_all(1001, "stopping"))
         for peer in peers:
-            texts, code = await rest(peer)
-            assert not [text for text in texts if "leave-client" in text]
-            assert code == 1001
+            texts, code = await peer.rest()
+            assert (texts, code) == ([], 1001)
             peer.write(frame(8, b"\x03\xe9"))
             peer.abort()
         await asyncio.wait_for(stopping, 10)
@@ -232,7 +149,7 @@ async def test_a_room_where_all_fall_behind_at_once_empties_itself() -> None:
     asyncio.get_running_loop().set_debug(False)
     # Tornado's protocol takes a while to notice what the kernel has taken, so all fall behind.
     async with served(Config(max_send_buffer=1000, transport="tornado")) as server:
-        peers = [await Peer.connect(server.url) for _ in range(200)]
+        peers = [await server.connect() for _ in range(200)]
         for peer in peers:
             await peer.join("r")
         # 20 messages of 72 bytes for everybody else, with no pause in which to send the first.
@@ -247,9 +164,8 @@ async def test_a_room_where_all_fall_behind_at_once_empties_itself() -> None:
 async def test_the_room_is_told_before_the_laggard_is_gone() -> None:
     """A client that stops reading is out of its room at once, not when its socket closes."""
     async with served(Config(max_send_buffer=100_000)) as server:
-        first = await Peer.connect(server.url)
-        await first.join("r")
-        laggard = await Peer.connect(server.url, receive_buffer=4096)
+        (first,) = await server.members("r", 1)
+        laggard = await server.connect(receive_buffer=4096)
         await laggard.join("r")
         assert await first.receive() == new_client(laggard)
         laggard.stop_reading()
@@ -262,62 +178,12 @@ async def test_the_room_is_told_before_the_laggard_is_gone() -> None:
         # The rest of what it is owed is still sent, then the reason for the end.
         laggard.resume_reading()
         assert await end(laggard) == 1013
-        first.abort()
-
-
-TRANSPORTS: list[Literal["auto", "tornado"]] = ["auto", "tornado"]
-
-
-@pytest.mark.parametrize("method", ["get", "create", "update", "get_by_client_id"])
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_join_that_fails_leaves_the_client_where_it_was(
-    transport: Literal["auto", "tornado"], method: str
-) -> None:
-    """It is told so, and the two in its room go on; of the room it was to join nothing is left."""
-    repo = FailingRepository()
-    async with served(Config(transport=transport), repo) as server:
-        first, second = await Peer.connect(server.url), await Peer.connect(server.url)
-        await first.join("here")
-        await second.join("here")
-        assert await first.receive() == new_client(second)
-        repo.broken = method
-        await second.say("join", room_id="elsewhere")
-        assert await second.receive() == error("failed to join room")
-        repo.broken = ""
-        await second.say("offer", client_id=first.id, sdp="x")
-        assert await first.receive() == offer(second, "x")
-        assert list(repo.rooms._rooms) == ["here"]
-        for peer in (first, second):
-            peer.abort()
-        await until(lambda: not len(server.connections))
-
-
-@pytest.mark.parametrize("failure", [RepositoryError("down"), RuntimeError("a mistake")], ids=repr)
-@pytest.mark.parametrize("method", ["delete", "get_by_client_id"])
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_closing_is_clean_even_when_the_repository_fails(
-    transport: Literal["auto", "tornado"],
-    method: str,
-    failure: Exception,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The connection is not counted any more, and the log says what was wrong."""
-    repo = FailingRepository()
-    async with served(Config(transport=transport), repo) as server:
-        peer = await Peer.connect(server.url)
-        await peer.join("r")
-        repo.error, repo.broken = failure, method
-        peer.abort()
-        await until(lambda: not len(server.connections))
-        assert str(failure) in caplog.text
-        # It waits for nobody.
-        await server.connections.close_all(1001, "stopping")
 
 
 @pytest.mark.parametrize("step", ["set_nodelay", "send", "_keep_alive_later"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_connection_whose_opening_fails_is_counted_out_again(
-    transport: Literal["auto", "tornado"],
+    transport: Transport,
     step: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -336,23 +202,18 @@ async def test_a_connection_whose_opening_fails_is_counted_out_again(
             failing.abort()
             assert len(server.connections) == 0
         await until(lambda: server.connections.in_memory() == 0)
-        peer = await Peer.connect(server.url)
+        await server.connect()
         assert len(server.connections) == 1
-        peer.abort()
-        await until(server.empty)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_the_room_is_told_when_a_member_is_given_up(
-    transport: Literal["auto", "tornado"],
+    transport: Transport,
 ) -> None:
     """At once, not when the connection is over; who talks stays, though it answers no pings."""
     config = Config(transport=transport, ping_interval=0.2, ping_timeout=0.1)
     async with served(config) as server:
-        talker, silent = await Peer.connect(server.url), await Peer.connect(server.url)
-        await talker.join("r")
-        await silent.join("r")
-        assert await talker.receive() == new_client(silent)
+        talker, silent = await server.members("r")
 
         async def talk() -> None:
             while True:
@@ -369,18 +230,15 @@ async def test_the_room_is_told_when_a_member_is_given_up(
         assert got.payload == (1011).to_bytes(2) + b"ping timeout"
         assert len(server.connections) == 1
         talking.cancel()
-        for peer in (talker, silent):
-            peer.abort()
-        await until(server.empty)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_keepalives_that_were_missed_are_not_made_up_for(
-    transport: Literal["auto", "tornado"],
+    transport: Transport,
 ) -> None:
     """After a standstill of many intervals there is one, and the next when it would be due."""
     async with served(Config(transport=transport, keepalive_interval=0.2)) as server:
-        peer = await Peer.connect(server.url)
+        peer = await server.connect()
         loop = asyncio.get_running_loop()
         assert await peer.receive_text() == PING
         first = loop.time()
@@ -390,8 +248,6 @@ async def test_keepalives_that_were_missed_are_not_made_up_for(
         assert 1.1 < loop.time() - first < 1.35
         assert await peer.receive_text() == PING
         assert 1.3 < loop.time() - first < 1.6
-        peer.abort()
-        await until(server.empty)
 
 
 async def test_an_address_that_cannot_be_listened_on_is_named() -> None:

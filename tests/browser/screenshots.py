@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from playwright.sync_api import Page, Playwright, ViewportSize, sync_playwright
 
 from tests.browser.conftest import CHROMIUM, FAKE_DEVICES, FLAGS, GRANT, url_of
-from tests.server_process import server_process
+from tests.support.server_process import server_process
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 DESK = ViewportSize(width=1280, height=800)

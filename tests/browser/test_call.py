@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
 from tests.browser.test_sdk import NO_SERVER, WATCH_SENDING
-from tests.server_process import ServerProcess, server_process
+from tests.support.server_process import ServerProcess, server_process
 
 Call = Callable[..., Page]
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from tests.browser.conftest import OpenFirefoxTab, OpenTab, url_of
 from tests.browser.firefox import FirefoxTab
 from tests.browser.test_sdk import NO_SERVER, PAGES, connected, events, sdk_page
-from tests.server_process import server_process
+from tests.support.server_process import server_process
 
 Tab = Page | FirefoxTab
 Join = Callable[..., Tab]

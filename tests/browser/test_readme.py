@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenTab, url_of
 from tests.browser.test_sdk import plays
-from tests.server_process import ServerProcess, server_process
+from tests.support.server_process import ServerProcess, server_process
 from tests.test_readme import blocks
 from tests.webrtc.test_readme import write_client
 

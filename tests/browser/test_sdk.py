@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
 from tests.browser.firefox import FirefoxTab
 from tests.browser.proxy import Proxy
-from tests.server_process import ServerProcess, server_process
+from tests.support.server_process import ServerProcess, server_process
 
 PAGES = Path(__file__).parent / "pages"
 ROOT = Path(__file__).parent.parent.parent

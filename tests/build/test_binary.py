@@ -15,10 +15,10 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from demo.routes import PAGE, SDK
-from tests.conformance.client import Response, http
-from tests.conformance.peer import Peer, new_client, offer
-from tests.server_process import MAIN, ServerProcess, server_process
-from tests.test_process import catches
+from tests.support.client import Response, http
+from tests.support.peer import Peer, new_client, offer
+from tests.support.proc import catches
+from tests.support.server_process import MAIN, ServerProcess, server_process
 
 BINARY = MAIN.parent / "dist" / "signaling-server"
 FILES = [

@@ -11,15 +11,12 @@ from uuid import uuid4
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.conformance.peer import Peer, new_client
 from tests.conformance.waits import keepalive_and_deadlines
-from tests.server_process import server_process
+from tests.support.peer import Peer, join_one_by_one
+from tests.support.server_process import TRANSPORTS, server_process
 
 Connect = Callable[..., Awaitable[Peer]]
 Members = Callable[..., Awaitable[list[Peer]]]
-
-
-TRANSPORTS = ("auto", "tornado")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -90,16 +87,5 @@ def connect(url: str, io_loop: IOLoop) -> Iterator[Connect]:
 
 @pytest.fixture
 def members(connect: Connect) -> Members:
-    """Connect clients and make them members of a room, one after the other."""
-    return partial(_members, connect)
-
-
-async def _members(connect: Connect, room: str, count: int = 2) -> list[Peer]:
-    peers: list[Peer] = []
-    for _ in range(count):
-        newcomer = await connect()
-        await newcomer.join(room)
-        for peer in peers:
-            assert await peer.receive() == new_client(newcomer)
-        peers.append(newcomer)
-    return peers
+    """Make new members of a room, as `join_one_by_one` does."""
+    return partial(join_one_by_one, connect)

@@ -7,9 +7,9 @@ import websockets
 from tornado.websocket import websocket_connect
 from websockets.typing import Subprotocol
 
-from tests.conformance.client import TIME_LIMIT
 from tests.conformance.conftest import Members
-from tests.conformance.peer import canonical, message, offer
+from tests.support.client import TIME_LIMIT
+from tests.support.peer import canonical, message, offer
 
 
 def id_in(text: str | bytes) -> str:

@@ -4,7 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conformance.client import (
+from tests.conformance.conftest import Connect, Members
+from tests.support.client import (
     ACCEPT,
     Client,
     Connection,
@@ -13,8 +14,7 @@ from tests.conformance.client import (
     read_response,
     text_frame,
 )
-from tests.conformance.conftest import Connect, Members
-from tests.conformance.peer import message, new_client
+from tests.support.peer import message, new_client
 
 # The last is no HTTP method, but a legal token, which is all that HTTP asks of a method.
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conformance.conftest import Connect, Members
-from tests.conformance.peer import (
+from tests.support.peer import (
     INVALID_MESSAGE,
     INVALID_PAYLOAD,
     KINDS,

@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from tests.conformance.client import (
+from tests.conformance.conftest import Members
+from tests.support.client import (
     ABNORMAL,
     NO_STATUS,
     Frame,
@@ -15,8 +16,7 @@ from tests.conformance.client import (
     masked,
     text_frame,
 )
-from tests.conformance.conftest import Members
-from tests.conformance.peer import Peer, leave_client, message, offer
+from tests.support.peer import Peer, leave_client, message, offer
 
 MIB = 1 << 20
 ZERO_MASK = bytes(4)

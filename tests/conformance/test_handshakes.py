@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from tests.conformance.client import (
+from tests.conformance.conftest import Connect
+from tests.support.client import (
     ACCEPT,
     KEY,
     TIME_LIMIT,
@@ -19,7 +20,6 @@ from tests.conformance.client import (
     Response,
     read_response,
 )
-from tests.conformance.conftest import Connect
 
 Fields = list[tuple[str, str]]
 
@@ -167,7 +167,7 @@ def handshake(fields: Fields, line: str = "GET /connect HTTP/1.1") -> bytes:
 async def ask(url: str, request: bytes) -> Response:
     """What is answered; if that is an upgrade, it works."""
     async with asyncio.timeout(TIME_LIMIT):
-        client = Client(url, *await _open(url))
+        client = await Client.open(url)
         client.write(request)
         method = request.lstrip().split(b" ", 1)[0].decode("latin-1")
         response = await read_response(client.reader, method)
@@ -175,11 +175,6 @@ async def ask(url: str, request: bytes) -> Response:
             assert (await client.receive_text()).startswith('{"type":"notify-client-id"')
         client.abort()
         return response
-
-
-async def _open(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    connection = await Connection.open(url)
-    return connection.reader, connection.writer
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from tests.conformance.client import ABNORMAL, ClosedError, Connection, Opcode, frame, text_frame
-from tests.conformance.peer import (
+from tests.support.client import ABNORMAL, ClosedError, Connection, Opcode, frame, text_frame
+from tests.support.peer import (
     INVALID_MESSAGE,
     INVALID_PAYLOAD,
     UNKNOWN_TYPE,

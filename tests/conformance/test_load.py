@@ -5,9 +5,9 @@ from collections import defaultdict
 
 import pytest
 
-from tests.conformance.client import ClosedError, Opcode, close_frame, frame, text_frame
 from tests.conformance.conftest import Connect, Members
-from tests.conformance.peer import (
+from tests.support.client import Opcode, close_frame, frame, text_frame
+from tests.support.peer import (
     Peer,
     answer,
     failed,
@@ -56,16 +56,6 @@ async def test_burst_to_a_slow_reader(members: Members, connect: Connect, room: 
     assert await slow.received() == []
 
 
-async def backlog_of(peer: Peer) -> tuple[list[str], int]:
-    """Return all that a peer still gets before the server closes, and the close code."""
-    texts: list[str] = []
-    try:
-        while True:
-            texts.append(await peer.receive())
-    except ClosedError as closed:
-        return texts, closed.code
-
-
 async def test_client_that_stops_reading(members: Members, connect: Connect, room: str) -> None:
     """A client with more than 4 MiB to read gets what is under way, then 1013; its room is told."""
     sender, member = await members(room)
@@ -91,7 +81,7 @@ async def test_client_that_stops_reading(members: Members, connect: Connect, roo
     assert await member.received() == [leave_client(stalled)]
 
     stalled.resume_reading()
-    backlog, code = await backlog_of(stalled)
+    backlog, code = await stalled.rest()
     assert code == 1013
     assert len(backlog) * len(CHUNK) > LIMIT - 2 * len(CHUNK)
     assert backlog == [offer(sender, f"{number}:{CHUNK}") for number in range(len(backlog))]

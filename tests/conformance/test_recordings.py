@@ -13,9 +13,9 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from tests.conformance.client import http
 from tests.conformance.conftest import Connect
-from tests.conformance.peer import Peer, canonical
+from tests.support.client import http
+from tests.support.peer import Peer, canonical
 
 Step = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.conftest import Connect, Members
-from tests.conformance.peer import (
+from tests.support.peer import (
     INVALID_PAYLOAD,
     KINDS,
     answer,

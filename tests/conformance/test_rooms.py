@@ -8,9 +8,9 @@ from statistics import median
 
 import pytest
 
-from tests.conformance.client import MASK, Client, Opcode, head
 from tests.conformance.conftest import Connect, Members
-from tests.conformance.peer import (
+from tests.support.client import MASK, Client, Opcode, head
+from tests.support.peer import (
     INVALID_PAYLOAD,
     Peer,
     answer,

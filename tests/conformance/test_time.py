@@ -5,9 +5,9 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.conformance.client import Opcode
 from tests.conformance.conftest import Connect, Members
-from tests.conformance.peer import PING, leave_client, new_client
+from tests.support.client import Opcode
+from tests.support.peer import PING, leave_client, new_client
 
 
 async def test_keepalive_and_deadlines(waiting: Future[None]) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Coroutine, Iterable
 
-from tests.conformance.client import Connection, read_response
-from tests.conformance.peer import PING, Peer
+from tests.support.client import Connection, read_response
+from tests.support.peer import PING, Peer
 
 HALF_REQUESTS = [
     b"GET /conn",

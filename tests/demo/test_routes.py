@@ -14,9 +14,9 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from demo.routes import PAGE, SDK, demo_routes
-from tests.conformance.client import Connection, Response, http, read_response, upgrade_request
-from tests.conformance.peer import Peer
-from tests.server_process import ServerProcess, server_process
+from tests.support.client import Connection, Response, http, read_response, upgrade_request
+from tests.support.peer import Peer
+from tests.support.server_process import ServerProcess, server_process
 
 TRANSPORTS = ["auto", "tornado"]
 SECRET = "s3cret"

@@ -7,8 +7,7 @@ from manager.room import NotInRoomError, RoomError, RoomManager
 from model.message import ClientIDPayload, IceCandidatePayload, Message, MessageType, SDPPayload
 from repository.mem.room import RoomRepository
 from repository.room import NotFoundError, RepositoryError
-from tests.fakes import FailingRepository, FakeConnection
-from tests.repository.test_room import forbid_scans
+from tests.support.fakes import FailingRepository, FakeConnection, forbid_scans
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The contract of `repository.room.Room`, held by every implementation."""
 
 from collections.abc import Callable
-from typing import Any, NoReturn
 
 import pytest
 
@@ -9,7 +8,7 @@ from model.room import Client, Room
 from repository.mem.room import RoomRepository
 from repository.room import AlreadyExistsError, NotFoundError
 from repository.room import Room as Repository
-from tests.fakes import FakeConnection
+from tests.support.fakes import FakeConnection, forbid_scans
 
 IMPLEMENTATIONS: list[Callable[[], Repository]] = [RoomRepository]
 
@@ -18,23 +17,6 @@ IMPLEMENTATIONS: list[Callable[[], Repository]] = [RoomRepository]
 def repo(request: pytest.FixtureRequest) -> Repository:
     made: Repository = request.param()
     return made
-
-
-class Unscannable(dict[str, Any]):
-    """A dict whose entries can be looked up, but not gone through."""
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise AssertionError("goes through all entries")
-
-    __iter__ = __reversed__ = keys = values = items = copy = __or__ = __ror__ = __eq__ = _refuse
-
-
-def forbid_scans(repo: RoomRepository) -> None:
-    """Makes going through all its rooms, or all their clients, an error."""
-    dicts = {name: value for name, value in vars(repo).items() if isinstance(value, dict)}
-    assert dicts
-    for name, value in dicts.items():
-        setattr(repo, name, Unscannable(value))
 
 
 def client() -> Client:

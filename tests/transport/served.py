@@ -6,17 +6,18 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
-from tests.conformance.client import TIME_LIMIT, Client, Connection, Opcode, frame
+from tests.support.client import TIME_LIMIT, Client, Opcode, frame
+from tests.support.listening import listening
+from tests.support.waiting import until
 from transport.choice import websocket_protocol
 from transport.connection import Limits
 from transport.frames import Close, Ping, Pong
@@ -131,7 +132,7 @@ class Served:
         self.listener = Listener(self.app, self.http_server, **listener)
         self.handlers: list[Recorder] = []
         self._new: asyncio.Queue[Recorder] = asyncio.Queue()
-        self._connections: list[Connection] = []
+        self._connections: list[Client] = []
         self._pairing = asyncio.Lock()
 
     def opened(self, handler: Recorder) -> None:
@@ -154,15 +155,14 @@ class Served:
         async with self._pairing:
             return await self.connect(), await self.handler()
 
-    async def open(self) -> Connection:
+    async def open(self) -> Client:
         """A connection without any request."""
-        connection = await Connection.open(self.url)
-        self._connections.append(connection)
-        return connection
+        client = await Client.open(self.url)
+        self._connections.append(client)
+        return client
 
-    def stop(self) -> None:
-        self.listener.stop()
-        self.http_server.stop()
+    def abort(self) -> None:
+        """Ends the connections to it."""
         for connection in self._connections:
             connection.abort()
 
@@ -180,13 +180,6 @@ def connections() -> int:
         except OSError:
             pass  # What listed the directory is closed by now.
     return number
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for what nothing announces."""
-    async with asyncio.timeout(TIME_LIMIT):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 async def answered(client: Client) -> None:
@@ -226,20 +219,14 @@ async def served(
         {"idle_connection_timeout": idle_timeout, "ssl_options": ssl_options},
         settings,
     )
-    sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
-    if buffer is not None:
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            sockets[0].setsockopt(socket.SOL_SOCKET, option, buffer)  # Passed on to what it accepts
-    server.url = f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/echo"
-    if tornado:
-        server.http_server.add_sockets(sockets)
-    else:
-        await server.listener.add_sockets(sockets, 1024)
-    try:
-        yield server
-    finally:
-        server.stop()
-        await server.http_server.close_all_connections()
+    async with listening(
+        server.http_server, None if tornado else server.listener, buffer
+    ) as address:
+        server.url = f"ws://{address}/echo"
+        try:
+            yield server
+        finally:
+            server.abort()
     await until(lambda: connections() == 0)
     assert [handler.told for handler in server.handlers] == [1] * len(server.handlers)
     assert failures == []

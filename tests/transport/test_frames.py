@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tornado.util import _websocket_mask
 
-from tests.conformance.client import Opcode, head
-from tests.conformance.client import frame as client_frame
+from tests.support.client import Opcode, head
+from tests.support.client import frame as client_frame
 from transport.frames import (
     Close,
     CloseCode,

@@ -7,16 +7,15 @@ from contextlib import suppress
 
 import pytest
 
-from tests.conformance.client import (
+from tests.support.client import (
     TIME_LIMIT,
-    Client,
-    Connection,
     HandshakeError,
     read_response,
     text_frame,
     upgrade_request,
 )
-from tests.transport.served import Served, connections, served, until
+from tests.support.waiting import until
+from tests.transport.served import Served, connections, served
 from transport.fallback import StreamProtocol
 from transport.listener import LINGER, MAX_HEAD_SIZE
 from transport.protocol import LoopProtocol
@@ -146,7 +145,7 @@ async def test_an_upgrade_with_a_body_goes_to_the_http_server() -> None:
 async def test_lines_may_end_in_lf_alone(end: bytes) -> None:
     """Such an upgrade is served as soon as its last line is there."""
     async with served() as server:
-        client = Client(server.url, *await open_streams(server))
+        client = await server.open()
         request = UPGRADE.replace(b"\r\n\r\n", end)
         if end == b"\n\n":
             request = request.replace(b"\r\n", b"\n")
@@ -169,7 +168,7 @@ async def test_a_head_may_be_cut_anywhere() -> None:
     """An upgrade with a frame behind it, or any other request."""
     async with served() as server:
         for place in range(1, len(UPGRADE)):
-            client = Client(server.url, *await open_streams(server))
+            client = await server.open()
             client.write(UPGRADE[:place])
             await has_arrived(server, place)
             client.write(UPGRADE[place:] + text_frame("early"))
@@ -204,14 +203,9 @@ async def test_the_next_request_may_be_long_in_coming_but_not_half_of_it(
         assert took > 0.3 if first + second == GET else took < 0.3
 
 
-async def open_streams(server: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    connection: Connection = await server.open()
-    return connection.reader, connection.writer
-
-
 async def test_a_head_may_come_byte_by_byte() -> None:
     async with served() as server:
-        client = Client(server.url, *await open_streams(server))
+        client = await server.open()
         for length, byte in enumerate(UPGRADE[:-1], 1):
             client.write(bytes([byte]))
             await has_arrived(server, length)

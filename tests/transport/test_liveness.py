@@ -8,7 +8,7 @@ from time import sleep
 
 import pytest
 
-from tests.conformance.client import (
+from tests.support.client import (
     Client,
     Frame,
     Opcode,

@@ -14,7 +14,7 @@ import pytest
 from tornado.gen import BadYieldError
 from tornado.websocket import WebSocketClosedError
 
-from tests.conformance.client import (
+from tests.support.client import (
     ABNORMAL,
     ACCEPT,
     NO_STATUS,
@@ -27,6 +27,7 @@ from tests.conformance.client import (
     frame,
     text_frame,
 )
+from tests.support.waiting import until
 from tests.transport.served import (
     SMALL_BUFFER,
     Busy,
@@ -35,7 +36,6 @@ from tests.transport.served import (
     Served,
     answered,
     served,
-    until,
 )
 from transport.frames import Close, Ping, Pong
 from transport.protocol import LoopProtocol

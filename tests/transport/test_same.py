@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from tests.conformance.client import Opcode, frame, head
+from tests.support.client import Opcode, frame, head
 from tests.transport.served import Echo, Recorder, Served, served
 from transport.frames import Close
 from transport.protocol import LoopProtocol

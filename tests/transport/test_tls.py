@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.conformance.client import (
+from tests.support.client import (
     Client,
     Frame,
     Opcode,
@@ -22,7 +22,8 @@ from tests.conformance.client import (
     text_frame,
     upgrade_request,
 )
-from tests.transport.served import Served, served, until
+from tests.support.waiting import until
+from tests.transport.served import Served, served
 from transport.fallback import StreamProtocol
 from transport.frames import Close, Ping
 

@@ -2,10 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.server_process import ServerProcess, server_process
+from tests.support.server_process import TRANSPORTS, ServerProcess, server_process
 
 
-@pytest.fixture(scope="package", params=["auto", "tornado"])
+@pytest.fixture(scope="package", params=TRANSPORTS)
 def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
     """A server on each of its two protocols."""
     with server_process(env={"SIGNALING_TRANSPORT": request.param}) as server:

@@ -9,7 +9,7 @@ import pytest
 from aiortc import AudioStreamTrack
 from av import AudioFrame
 
-from tests.server_process import ServerProcess
+from tests.support.server_process import ServerProcess
 from tests.webrtc.peer import Candidates, Peer
 
 TRICKLED = [Candidates.AFTER_SDP] * 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.server_process import ServerProcess
+from tests.support.server_process import ServerProcess
 from tests.test_readme import blocks
 
 Client = asyncio.subprocess.Process

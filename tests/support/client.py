@@ -2,7 +2,7 @@
 
 Well-behaved clients never break RFC 6455, so they cannot show what a server does when a peer does.
 This one masks, fragments, splits and truncates as the test asks, and can stop reading, half-close
-and reset its connection. It knows nothing of signaling; :class:`tests.conformance.peer.Peer` does.
+and reset its connection. It knows nothing of signaling; :class:`tests.support.peer.Peer` does.
 """
 
 from __future__ import annotations

@@ -14,11 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from config.config import PREFIX
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parent.parent
 MAIN = TESTS.parent / "main.py"
+
+Transport = Literal["auto", "tornado"]
+"""What `SIGNALING_TRANSPORT` can be."""
+
+TRANSPORTS: tuple[Transport, ...] = ("auto", "tornado")
 
 LISTENING = re.compile(r"listening on (?P<host>\S+):(?P<port>\d+)")
 COMMAND = (sys.executable, str(MAIN))

@@ -1,5 +1,7 @@
 """Stand-ins for what is at the other side of an interface."""
 
+from typing import Any, NoReturn
+
 from model.room import Client, Room
 from repository.mem.room import RoomRepository
 from repository.room import RepositoryError
@@ -58,3 +60,20 @@ class FailingRepository(Repository):
     def get_by_client_id(self, client_id: str) -> Room:
         self._call("get_by_client_id")
         return self.rooms.get_by_client_id(client_id)
+
+
+class Unscannable(dict[str, Any]):
+    """A dict whose entries can be looked up, but not gone through."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise AssertionError("goes through all entries")
+
+    __iter__ = __reversed__ = keys = values = items = copy = __or__ = __ror__ = __eq__ = _refuse
+
+
+def forbid_scans(repo: RoomRepository) -> None:
+    """Makes going through all its rooms, or all their clients, an error."""
+    dicts = {name: value for name, value in vars(repo).items() if isinstance(value, dict)}
+    assert dicts
+    for name, value in dicts.items():
+        setattr(repo, name, Unscannable(value))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, Self
 
-from tests.conformance.client import Client
+from tests.support.client import Client, ClosedError
 
 PING = '{"type":"ping"}'
 KINDS = ("offer", "answer", "ice-candidate")
@@ -96,18 +96,9 @@ class Peer(Client):
     in_room = False
 
     @classmethod
-    async def connect(
-        cls,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        pipelined: bytes = b"",
-        receive_buffer: int | None = None,
-    ) -> Self:
-        """Connect and read the id, which is always the first message."""
-        peer = await super().connect(
-            url, headers=headers, pipelined=pipelined, receive_buffer=receive_buffer
-        )
+    async def connect(cls, url: str, **options: Any) -> Self:
+        """Connect as `Client.connect` does, and read the id, which is always the first message."""
+        peer = await super().connect(url, **options)
         text = await peer.receive()
         peer.id = json.loads(text)["payload"]["client_id"]
         assert text == notify_client_id(peer.id)
@@ -127,6 +118,15 @@ class Peer(Client):
         """Return the next message in canonical form."""
         return canonical(await self.receive_text())
 
+    async def rest(self) -> tuple[list[str], int]:
+        """Return all that still comes before the server closes, and the code of the close."""
+        texts: list[str] = []
+        while True:
+            try:
+                texts.append(await self.receive())
+            except ClosedError as closed:
+                return texts, closed.code
+
     async def received(self) -> list[str]:
         """Return all that was received so far: what comes before the echo of a marker sent now.
 
@@ -143,3 +143,17 @@ class Peer(Client):
         while (text := await self.receive()) != marker:
             messages.append(text)
         return messages
+
+
+async def join_one_by_one(
+    connect: Callable[[], Awaitable[Peer]], room: str, count: int = 2
+) -> list[Peer]:
+    """Make that many new members of a room, who all know of those that came after them."""
+    peers: list[Peer] = []
+    for _ in range(count):
+        newcomer = await connect()
+        await newcomer.join(room)
+        for peer in peers:
+            assert await peer.receive() == new_client(newcomer)
+        peers.append(newcomer)
+    return peers

@@ -1,0 +1,1 @@
+"""What tests of several folders share, one concern a module."""

@@ -1,0 +1,31 @@
+"""What Linux tells of another process in `/proc` (proc(5))."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+PROC = Path("/proc")
+
+needs_proc = pytest.mark.skipif(not PROC.joinpath("self").exists(), reason="run it on Linux")
+
+
+def open_files(pid: int) -> set[int]:
+    """Return the numbers of the file descriptors that it has open."""
+    return {int(name) for name in os.listdir(PROC / str(pid) / "fd")}
+
+
+def cpu_time(pid: int) -> float:
+    """Return how many seconds it has computed so far."""
+    # After the name in parentheses: fields 14 and 15, in ticks.
+    numbers = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Return whether it has a handler for this signal."""
+    status = (PROC / str(pid) / "status").read_text()
+    mask = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(mask and int(mask[1], 16) >> (number - 1) & 1)
