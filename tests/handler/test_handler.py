@@ -1,0 +1,206 @@
+"""What a client and its room notice of a repository that fails, over real sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from config.config import Config
+from repository.room import RepositoryError
+from tests.support.client import ABNORMAL
+from tests.support.fakes import FailingRepository
+from tests.support.peer import KINDS, Peer, error, failed, leave_client, new_client
+from tests.support.server_process import TRANSPORTS, Transport
+from tests.support.signaling import Served, served
+from tests.support.waiting import until
+
+SECRET = "a=ice-pwd:xxxxxxxxxxxxxxxxxxxxxx"
+
+DOWN = RepositoryError("the repository is down")
+MISTAKE = RuntimeError("a mistake")
+
+# What a member calls of the repository, by the size of its room: when it goes to a new one, and
+# when its connection has ended.
+MOVE = {
+    1: ["get_by_client_id", "get", "create", "delete", "update"],
+    2: ["get_by_client_id", "get", "create", "update", "update"],
+}
+LEAVE = {1: ["get_by_client_id", "delete"], 2: ["get_by_client_id", "update"]}
+
+on_both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+def at_each_call(calls: dict[int, list[str]]) -> pytest.MarkDecorator:
+    """Run a test for each of the calls: with the size of the room and the number of the call."""
+    cases = {
+        f"{size}-{number}-{method}": (size, number)
+        for size, methods in calls.items()
+        for number, method in enumerate(methods)
+    }
+    return pytest.mark.parametrize(("size", "number"), cases.values(), ids=cases)
+
+
+class Here:
+    """A room, the client in it that is to fail, and the others."""
+
+    def __init__(self, server: Served, repo: FailingRepository, members: list[Peer]) -> None:
+        self.server = server
+        self.repo = repo
+        self.client, *self.others = members
+
+    def fail(self, number: int, error: Exception) -> None:
+        """Let one call fail: the one after that many from now on."""
+        self.repo.calls.clear()
+        self.repo.fails_at, self.repo.error = number, error
+
+    def rooms(self) -> dict[str, list[str]]:
+        """Return the members' ids of each room that there is."""
+        return {room.id: list(room.clients) for room in self.repo.rooms._rooms.values()}
+
+    async def heard(self) -> list[list[str]]:
+        """Return what each of the others has been sent, once it has been served again."""
+        return [await other.received() for other in self.others]
+
+    async def client_is_gone(self) -> None:
+        await until(lambda: len(self.server.connections) == len(self.others))
+
+    async def goes_on(self) -> None:
+        """Check that somebody can join, and that the others are told of that and of no more."""
+        newcomer = await self.server.connect()
+        await newcomer.join("here")
+        assert await self.heard() == [[new_client(newcomer)]] * len(self.others)
+
+
+@asynccontextmanager
+async def here(transport: Transport, size: int) -> AsyncIterator[Here]:
+    repo = FailingRepository()
+    async with served(Config(transport=transport), repo) as server:
+        yield Here(server, repo, await server.members("here", size))
+
+
+@at_each_call(MOVE)
+@on_both_transports
+async def test_a_join_that_fails_changes_nothing(
+    transport: Transport, size: int, number: int
+) -> None:
+    """The client is told so and stays in its room, which hears nothing; it can try again."""
+    async with here(transport, size) as room:
+        before = room.rooms()
+        room.fail(number, DOWN)
+        await room.client.say("join", room_id="elsewhere")
+        assert await room.client.receive() == error("failed to join room")
+        assert room.repo.calls[: number + 1] == MOVE[size][: number + 1]
+        assert await room.client.received() == []
+        assert await room.heard() == [[]] * (size - 1)
+        assert room.rooms() == before
+        await room.client.join("elsewhere")
+        assert await room.heard() == [[leave_client(room.client)]] * (size - 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@on_both_transports
+async def test_a_message_that_cannot_be_passed_on(
+    transport: Transport, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its sender is told so, its addressee nothing; the next one arrives. No log has its text."""
+    caplog.set_level("DEBUG")
+    async with here(transport, 2) as room:
+        (other,) = room.others
+        key = "candidate" if kind == "ice-candidate" else "sdp"
+        room.fail(0, DOWN)
+        await room.client.say(kind, **{"client_id": other.id, key: SECRET})
+        assert await room.client.receive() == failed(kind)
+        assert await room.heard() == [[]]
+        await room.client.say(kind, **{"client_id": other.id, key: SECRET})
+        assert SECRET in await other.receive()
+    assert str(DOWN) in caplog.text
+    assert SECRET not in caplog.text
+
+
+@at_each_call(MOVE)
+@on_both_transports
+async def test_a_mistake_in_a_join_ends_the_connection(
+    transport: Transport, size: int, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a close frame; the room where it still was is told, and the log has a traceback."""
+    async with here(transport, size) as room:
+        room.fail(number, MISTAKE)
+        await room.client.say("join", room_id="elsewhere")
+        assert await room.client.closed() == ABNORMAL
+        await room.client_is_gone()
+        assert await room.heard() == [[leave_client(room.client)]] * (size - 1)
+        assert room.rooms() == ({"here": [other.id for other in room.others]} if size > 1 else {})
+        await room.goes_on()
+    assert f"client {room.client.id}\nTraceback" in caplog.text
+    assert str(MISTAKE) in caplog.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@on_both_transports
+async def test_a_mistake_in_passing_on_ends_the_connection(
+    transport: Transport, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of its sender alone; no log has what was to be passed on."""
+    caplog.set_level("DEBUG")
+    async with here(transport, 2) as room:
+        (other,) = room.others
+        room.fail(0, MISTAKE)
+        await room.client.say(kind, client_id=other.id, sdp=SECRET, candidate=SECRET)
+        assert await room.client.closed() == ABNORMAL
+        assert await other.receive() == leave_client(room.client)
+        await room.goes_on()
+    assert f"client {room.client.id}\nTraceback" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("failure", [DOWN, MISTAKE], ids=repr)
+@at_each_call(LEAVE)
+@on_both_transports
+async def test_a_client_that_goes_while_the_repository_fails(
+    transport: Transport,
+    size: int,
+    number: int,
+    failure: Exception,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its connection is over, and the log says what was wrong; but it stays in its room.
+
+    The others are not told, what they send to it is lost, and they are served as before.
+    """
+    async with here(transport, size) as room:
+        before = room.rooms()
+        room.fail(number, failure)
+        room.client.abort()
+        await room.client_is_gone()
+        assert room.repo.calls == LEAVE[size][: number + 1]
+        assert room.rooms() == before
+        for other in room.others:
+            await other.say("offer", client_id=room.client.id, sdp="x")
+        await room.goes_on()
+    assert str(failure) in caplog.text
+
+
+@pytest.mark.parametrize("failure", [DOWN, MISTAKE], ids=repr)
+@on_both_transports
+async def test_a_client_that_falls_behind_while_the_repository_fails(
+    transport: Transport, failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is closed all the same, and leaves its room when its connection has ended."""
+    repo = FailingRepository()
+    repo.error = failure
+    async with served(Config(transport=transport, max_send_buffer=100_000), repo) as server:
+        (talker,) = await server.members("room", 1)
+        laggard = await server.connect(receive_buffer=4096)
+        await laggard.join("room")
+        assert await talker.receive() == new_client(laggard)
+        laggard.stop_reading()
+        repo.broken = "update"
+        while str(failure) not in caplog.text:
+            await talker.say("offer", client_id=laggard.id, sdp="x" * 50_000)
+            assert await talker.received() == []
+        repo.broken = ""
+        laggard.resume_reading()
+        _, code = await laggard.rest()
+        assert code == 1013
+        laggard.abort()
+        assert await talker.receive() == leave_client(laggard)
