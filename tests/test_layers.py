@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.imports import ROOT, imports
+
 LAYERS = {
     "main": {"server", "config", "log", "process", "transport", "version"},
     "server": {
@@ -63,19 +64,6 @@ def modules() -> list[Path]:
         for path in sorted(ROOT.rglob("*.py"))
         if layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
     ]
-
-
-def imports(path: Path) -> set[str]:
-    found = set[str]()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.module, f"{path}: relative import"
-            assert not node.level, f"{path}: relative import"
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

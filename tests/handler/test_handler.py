@@ -178,6 +178,9 @@ async def test_a_client_that_goes_while_the_repository_fails(
             await other.say("offer", client_id=room.client.id, sdp="x")
         await room.goes_on()
     assert str(failure) in caplog.text
+    # What the repository says of itself is a line that names the client.
+    assert (f"client {room.client.id} could not leave" in caplog.text) == (failure is DOWN)
+    assert ("Traceback" in caplog.text) == (failure is MISTAKE)
 
 
 @pytest.mark.parametrize("failure", [DOWN, MISTAKE], ids=repr)
