@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 MARKERS = {
@@ -12,6 +13,10 @@ MARKERS = {
     "slow": "takes a minute: runs only with --slow",
     "timeout": "with seconds=N: pytest-tornasync's time limit for this test",
 }
+
+# A busy machine is no failure of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

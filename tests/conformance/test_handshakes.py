@@ -156,7 +156,7 @@ NO_KEYS = [
 ]
 
 # The same examples in every run.
-examples = settings(max_examples=150, derandomize=True, database=None, deadline=None)
+examples = settings(max_examples=150, derandomize=True, database=None)
 
 
 def handshake(fields: Fields, line: str = "GET /connect HTTP/1.1") -> bytes:

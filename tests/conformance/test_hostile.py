@@ -46,7 +46,7 @@ VALID = [
 ]
 
 # The same examples in every run.
-examples = settings(max_examples=40, derandomize=True, database=None, deadline=None)
+examples = settings(max_examples=40, derandomize=True, database=None)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

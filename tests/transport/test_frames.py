@@ -273,7 +273,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
     return stream, events
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(streams(), st.data())
 def test_it_does_not_matter_where_a_stream_is_cut(
     case: tuple[bytes, list[Event]], data: st.DataObject

@@ -142,7 +142,7 @@ def test_handler_and_peer_cannot_tell_the_difference(
     ours = io_loop.run_sync(lambda: start(False))
     theirs = io_loop.run_sync(lambda: start(True))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(cases())
     def check(case: Case) -> None:
         io_loop.run_sync(lambda: compare(ours, theirs, case))
