@@ -145,7 +145,7 @@ async def test_stopping_takes_no_step_for_each_pair_of_members() -> None:
 
 async def test_a_room_where_all_fall_behind_at_once_empties_itself() -> None:
     """Each one's leaving is one more message for the next, who is closed in turn, not crashed."""
-    # With it the joining would take longer than it takes the keepalive to come between.
+    # With it the joining would take half a minute.
     asyncio.get_running_loop().set_debug(False)
     # Tornado's protocol takes a while to notice what the kernel has taken, so all fall behind.
     async with served(Config(max_send_buffer=1000, transport="tornado")) as server:
