@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo test test-browser test-build lint docs bench build clean
+.PHONY: help run demo test coverage test-browser test-build lint docs bench build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ demo: .venv/run  ## start the server with the demo page; flags go into ARGS here
 
 test: .venv/test  ## run the tests, except in a browser; pytest's arguments go into ARGS
 	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(ARGS)
+
+coverage: .venv/test  ## run the same tests, and show what of the server they do not reach
+	$(BIN)/coverage erase
+	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)
