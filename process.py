@@ -105,10 +105,12 @@ def raise_file_limit() -> None:
 
 
 def new_event_loop() -> "asyncio.AbstractEventLoop":
-    """Return an event loop of uvloop's, which costs less for each message than asyncio's own."""
-    import uvloop
-
-    return uvloop.new_event_loop()
+    """Return uvloop's event loop, or asyncio's own, which is slower, where that is not installed."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        from asyncio import new_event_loop  # type: ignore[assignment]
+    return new_event_loop()
 
 
 # Memory

@@ -19,7 +19,14 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.proc import PROC, cpu_time, needs_proc, open_files
-from tests.support.server_process import TESTS, TRANSPORTS, ServerProcess, run_main, server_process
+from tests.support.server_process import (
+    MAIN,
+    TESTS,
+    TRANSPORTS,
+    ServerProcess,
+    run_main,
+    server_process,
+)
 from tests.support.waiting import until
 from version import VERSION
 
@@ -514,6 +521,21 @@ def test_uvloop_runs() -> None:
         assert "uvloop" in (PROC / str(server.pid) / "maps").read_text()
         # With these words asyncio's own loop announces itself.
         assert not [line for line in server.lines if "Using selector" in line]
+
+
+async def test_without_uvloop() -> None:
+    """Where uvloop is not installed, the event loop is asyncio's own."""
+    code = f"""
+import runpy, sys
+sys.modules["uvloop"] = None
+sys.path[0] = {str(MAIN.parent)!r}
+runpy.run_path({str(MAIN)!r}, run_name="__main__")
+"""
+    debug = {"SIGNALING_LOG_LEVEL": "DEBUG"}
+    with server_process(env=debug, command=[sys.executable, "-c", code]) as server:
+        async with client(server):
+            pass
+        assert [line for line in server.lines if "Using selector" in line]
 
 
 @needs_proc

@@ -1,6 +1,7 @@
 """The server as the system sees it: its addresses, its descriptors, its log, its signals."""
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from websockets.asyncio.client import connect
@@ -90,9 +92,18 @@ def test_an_address_is_of_its_family_alone() -> None:
         assert not is_healthy("::1", process.port)
 
 
+def no_ipv6(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.EADDRNOTAVAIL, "as where IPv6 is switched off")
+
+
+@pytest.mark.parametrize(
+    "without", [("has_dualstack_ipv6", lambda: False), ("create_server", no_ipv6)]
+)
 @pytest.mark.parametrize("addr", ["0.0.0.0", "[::]", ""])
-def test_without_ipv6_every_address_is_of_ipv4(addr: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+def test_without_ipv6_every_address_is_of_ipv4(
+    addr: str, without: tuple[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, *without)
     (listening,) = listen(addr, 0)
     with listening:
         assert listening.getsockname()[0] == "0.0.0.0"
