@@ -105,7 +105,7 @@ def raise_file_limit() -> None:
 
 
 def new_event_loop() -> "asyncio.AbstractEventLoop":
-    """Return uvloop's event loop, or asyncio's own, which is slower, where that is not installed."""
+    """Return uvloop's event loop, or asyncio's own, a slower one, where uvloop is missing."""
     try:
         from uvloop import new_event_loop
     except ImportError:

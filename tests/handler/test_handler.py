@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from config.config import Config
+from handler.handler import Handler
 from repository.room import RepositoryError
-from tests.support.client import ABNORMAL
+from tests.support.client import ABNORMAL, Client
 from tests.support.fakes import FailingRepository
 from tests.support.peer import KINDS, Peer, error, failed, leave_client, new_client
 from tests.support.server_process import TRANSPORTS, Transport
@@ -131,7 +132,7 @@ async def test_a_mistake_in_a_join_ends_the_connection(
         assert await room.heard() == [[leave_client(room.client)]] * (size - 1)
         assert room.rooms() == ({"here": [other.id for other in room.others]} if size > 1 else {})
         await room.goes_on()
-    assert f"client {room.client.id}\nTraceback" in caplog.text
+    assert f"client {room.client.id} failed\nTraceback" in caplog.text
     assert str(MISTAKE) in caplog.text
 
 
@@ -149,7 +150,7 @@ async def test_a_mistake_in_passing_on_ends_the_connection(
         assert await room.client.closed() == ABNORMAL
         assert await other.receive() == leave_client(room.client)
         await room.goes_on()
-    assert f"client {room.client.id}\nTraceback" in caplog.text
+    assert f"client {room.client.id} failed\nTraceback" in caplog.text
     assert SECRET not in caplog.text
 
 
@@ -207,3 +208,21 @@ async def test_a_client_that_falls_behind_while_the_repository_fails(
         assert code == 1013
         laggard.abort()
         assert await talker.receive() == leave_client(laggard)
+
+
+@on_both_transports
+async def test_a_connection_that_fails_before_it_has_a_client_names_none(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the traceback, and no id that nobody has been told."""
+
+    def fail(*_: object) -> None:
+        raise MISTAKE
+
+    async with served(Config(transport=transport)) as server:
+        monkeypatch.setattr(Handler, "set_nodelay", fail)
+        client = await Client.connect(server.url)
+        assert await client.closed() == ABNORMAL
+        client.abort()
+        await until(lambda: "a connection failed\nTraceback" in caplog.text)
+        assert "client " not in caplog.messages[-1]
