@@ -1,48 +1,53 @@
 /**
- * A room member's state towards this one. `failed`: a way was not found in 20 s, or was lost and not
- * found again. Trying goes on.
+ * The state of the connection to a member. `failed` means that no direct connection was found
+ * within 20 s, or that it was lost and not restored. The client keeps trying.
  */
 export type PeerState = "connecting" | "connected" | "disconnected" | "failed";
 
 /**
- * `joined` once the server has let the client in; `reconnecting` from the loss of the connection to
- * the server until the room is joined again; `new` also after a `joinRoom` that was rejected.
+ * The client is `joined` once the server has let it in. It is `reconnecting` from the loss of the
+ * connection to the server until it has joined the room again. It is `new` before the first
+ * `joinRoom` and after one that was rejected.
  */
 export type ClientState = "new" | "connecting" | "joined" | "reconnecting" | "closed";
 
 export interface SignalingClientOptions {
   /**
-   * Where the server is, without `/connect`: `ws://`, `wss://`, `http://` or `https://`. The page's
-   * own origin if left out.
+   * The server's URL without `/connect`, beginning with `ws://`, `wss://`, `http://` or `https://`.
+   * By default it is the folder that the page is in.
    */
   signalingServerEndpoint?: string;
   /**
-   * What to ask the camera and the microphone for (singo's spelling). By default audio, and video
-   * of at most 640 x 480 at 20 frames per second: each member sends to each other.
+   * The constraints for camera and microphone; the spelling is singo's. The default is audio, and
+   * video of at most 640 x 480 at 20 frames per second, since each member sends its video to every
+   * other member.
    */
   mediaStreamConstrains?: MediaStreamConstraints;
-  /** For every RTCPeerConnection. By default one public STUN server, no TURN server. */
+  /**
+   * The configuration of every RTCPeerConnection. The default is one public STUN server and no TURN
+   * server.
+   */
   rtcConfiguration?: RTCConfiguration;
 }
 
-/** By singo's name. */
+/** The name that singo gives these options. */
 export type SingoClientOptions = SignalingClientOptions;
 
-/** What a member says of itself. */
+/** What a member has sent about itself. */
 export interface MemberInfo {
-  /** Whether its microphone is on; null when it has none. */
+  /** Whether the member's microphone is on; null if it has none. */
   readonly audio: boolean | null;
-  /** Whether its camera is on; null when it has none. */
+  /** Whether the member's camera is on; null if it has none. */
   readonly video: boolean | null;
-  /** The id of the stream with its screen, while it shares that. */
+  /** The id of the stream that is the member's screen; null if it shares none. */
   readonly screen: string | null;
-  /** What it has given `setName`, at most 255 characters of it; "" otherwise. */
+  /** The member's name, cut to 255 characters; "" if it has set none. */
   readonly name: string;
 }
 
 export interface Member {
   readonly state: PeerState;
-  /** Null before it has said anything, and if it does not run this SDK. */
+  /** Null until the member has sent it; a member without this SDK never does. */
   readonly info: MemberInfo | null;
   readonly streams: readonly MediaStream[];
 }
@@ -50,24 +55,27 @@ export interface Member {
 export interface SignalingEventMap {
   /** The client's `state` has changed. */
   state: CustomEvent<{ state: ClientState }>;
-  /** A member is there, as yet without media; before any other event about it. */
+  /** A member is there, without media as yet. This is the first event about it. */
   join: CustomEvent<{ clientId: string }>;
-  /** A stream of a member has come; once for each stream, also when it gains tracks later. */
+  /** A stream of a member has come. There is one event for each stream, even if tracks follow. */
   track: CustomEvent<{ clientId: string; stream: MediaStream }>;
-  /** A stream has no tracks any more, such as that of a screen that is not shared any longer. */
+  /** A stream has lost its last track, as when a member stops sharing its screen. */
   trackend: CustomEvent<{ clientId: string; stream: MediaStream }>;
-  /** A member's connection or what it says of itself has changed. */
+  /** The state of a member's connection or its `info` has changed. */
   peer: CustomEvent<{ clientId: string; state: PeerState; info: MemberInfo | null }>;
-  /** A member is gone; the last event about it. */
+  /** A member is gone. This is the last event about it. */
   leave: CustomEvent<{ clientId: string }>;
-  /** A member's `send`. */
+  /** A member has sent `data` with `send`. */
   message: CustomEvent<{ clientId: string; data: unknown }>;
-  /** The screen is not shared any longer, whoever ended that. */
+  /** The client's own screen is no longer shared, whoever ended that. */
   screenend: CustomEvent<Record<string, never>>;
   /**
-   * Something went wrong; the client goes on. `source` is `server` for its error messages, but those
-   * that reject `joinRoom`, `media` for a camera or microphone that could not be had, `peer` for a
-   * negotiation that failed and `callback` for an exception of `onTrack` or `onLeave`.
+   * Something has failed; the client goes on. `source` says what:
+   *
+   * - `server`: the server has sent an error that is not the answer to a pending `joinRoom`;
+   * - `media`: a camera or a microphone could not be opened, or has gone;
+   * - `peer`: a negotiation has failed;
+   * - `callback`: `onTrack` or `onLeave` has thrown.
    */
   error: CustomEvent<
     | { source: "peer"; error: Error; clientId: string }
@@ -76,115 +84,133 @@ export interface SignalingEventMap {
 }
 
 /**
- * A member of one room: sends camera and microphone to every other member and receives theirs.
+ * A member of one room, which sends its camera and microphone to every other member and receives
+ * theirs.
  *
- * A superset of singo's `SingoClient`. Nothing it does in the background rejects unhandled: that
- * is told by `error` events. A member keeps its `clientId` here for as long as its media flow, even
- * where the server gives it another one after it had to reconnect.
+ * This is a superset of singo's `SingoClient`. What fails in the background is told by `error`
+ * events and never causes an unhandled rejection. The page knows another member by the same
+ * `clientId` as long as that member's media flow, even if the server gives the member another id
+ * after it had to reconnect.
  */
 export class SignalingClient extends EventTarget {
-  /** @param myScreen Shows the own camera, muted; may be null. */
+  /** @param myScreen The video element that shows your own camera, muted; may be null. */
   constructor(myScreen?: HTMLVideoElement | null, options?: SignalingClientOptions);
 
   /**
-   * Camera and microphone. Null until `openMedia` or `joinRoom`, whatever its type says (singo's); an empty stream where there are
-   * none. A stream that is assigned is used instead, from then on to all members, and not stopped
-   * by `close`; null makes the next `openMedia` open them again. The way to change a device, too:
-   * what is muted or off stays so, whereas tracks that are replaced at the connections themselves
-   * are not the client's.
+   * Your own camera and microphone. It is null until `openMedia` or `joinRoom` has opened them,
+   * although the type, which is singo's, does not say so. It is an empty stream if there are none.
+   *
+   * A stream that you assign is sent to all members instead, and `close` does not stop its tracks.
+   * After null was assigned, the next `openMedia` opens the devices again. Assign a stream also to
+   * change a device: then what is muted or off stays so. The client does not know of tracks that
+   * you replace on the connections themselves.
    */
   get stream(): MediaStream;
   set stream(stream: MediaStream | null);
-  /** The screen while it is shared. */
+  /** Your own screen while it is shared, otherwise null. */
   readonly screen: MediaStream | null;
   readonly state: ClientState;
-  /** The id that the server gave this client; null before. Another one after each reconnection. */
+  /** The id that the server gave this client; null before. It changes with each reconnection. */
   readonly clientId: string | null;
   /** The other members, in the order in which they became known. */
   readonly members: ReadonlyMap<string, Member>;
 
   /**
-   * Called for each `track` event, and with what remains when another stream of a member has ended;
-   * when assigned, at once for the streams that are there.
+   * Called for each `track` event, and with the stream that remains when another stream of the
+   * member has ended. When you assign it, it is called at once for the streams that are there.
    */
   onTrack: ((clientId: string, stream: MediaStream) => unknown) | null;
   /** Called for each `leave` event. */
   onLeave: ((clientId: string) => unknown) | null;
 
   /**
-   * Opens camera and microphone without joining, and shows them on `myScreen`.
+   * Opens camera and microphone without joining, and shows the camera on `myScreen`. Does nothing
+   * if there is a `stream` already.
    *
-   * Where not all can be had, tries for less: both, then either, then nothing, with an `error`
-   * event each time. Never rejects for that reason. Does nothing when `stream` is there.
+   * If it cannot open both, it tries each alone, and then resolves with an empty stream. It never
+   * rejects for that reason: each attempt that fails is an `error` event.
+   *
+   * Rejects with an AbortError if `close` is called meanwhile.
    */
   openMedia(): Promise<MediaStream>;
 
   /**
-   * Opens camera and microphone if they are not yet, connects if need be and joins; leaves the room
-   * that it was in. Resolves once the server has let it in, before any event of the room; after 5 s
-   * with a server that never tells; at once while reconnecting, for that joins. Does nothing when it
-   * is in this room.
+   * Opens camera and microphone and connects to the server unless that is done already, leaves the
+   * room that the client is in, and joins the other. Does nothing if the client is in this room.
    *
-   * Rejects with what `RTCPeerConnection` throws for the configuration, or with a NotSupportedError
-   * in a browser without it, before anything else is done. Rejects with an Error when the server
-   * cannot be reached, or refuses the room: the error's message is the server's then, such as
-   * `invalid payload` for a name that is too long, or `failed to join room`. After these the client
-   * is in no room, also not in the one before; camera and microphone stay open for another try.
-   * Rejects with an AbortError when `close` or `joinRoom` for another room is called meanwhile.
+   * Resolves once the server has let the client in, before any event of the room. With a server
+   * that never tells, that is after 5 s. While the client is reconnecting, it resolves at once,
+   * since the client joins the room when it is connected again.
    *
-   * From then on, a lost connection is opened again, after 0.5 s to 30 s with exponential backoff and
-   * jitter, until `close`. If the server then refuses the room, that is an `error` event, and the
-   * client goes on trying.
+   * - Before anything else is done, rejects with what `RTCPeerConnection` throws for the
+   *   configuration, or with a NotSupportedError in a browser that has no `RTCPeerConnection`.
+   * - Rejects with an Error if the server cannot be reached or refuses the room. If it refuses the
+   *   room, the message is the server's, such as `invalid payload` for a name that is too long, or
+   *   `failed to join room`. The client is in no room then, not even in the one before; camera and
+   *   microphone stay open for another try.
+   * - Rejects with an AbortError if `close`, or `joinRoom` for another room, is called meanwhile.
+   *
+   * From then until `close`, the client opens a lost connection again after 0.5 s to 30 s, with
+   * exponential backoff and jitter. If the server then refuses the room, there is an `error` event,
+   * and the client tries again later.
    */
   joinRoom(roomId: string): Promise<void>;
 
   /**
-   * Leaves, closes all connections, stops camera, microphone and screen. May be called twice. After
-   * that the client can join again.
+   * Leaves the room, closes all connections, and stops the screen and what the client has opened of
+   * camera and microphone. A second call does nothing more. The client can join again afterwards.
    */
   close(): void;
 
   /**
-   * Mutes or unmutes the microphone, and tells the members. Holds until it is called again, also for
-   * microphones that are opened or assigned later, and after `close`; may be called at any time. The
-   * sound of a shared screen is not muted. A track that the page itself has turned off when it
-   * assigns it stays off.
+   * Mutes or unmutes the microphone, and tells the members. May be called at any time. It holds
+   * until the next call, also for microphones that are opened or assigned later, and after `close`.
+   * It does not mute the sound of a shared screen. A track that the page has turned off itself
+   * before assigning it stays off.
    */
   changeAudioTrackEnabled(enabled: boolean): void;
-  /** Turns the camera's picture off or on, and tells the members. Holds as muting does. */
+  /** Turns the camera's picture off or on, and tells the members. This holds as muting does. */
   changeVideoTrackEnabled(enabled: boolean): void;
 
   /**
    * Sends the screen as a second stream, until `stopScreen` or until the user ends it in the
-   * browser. Rejects as `getDisplayMedia` does, among others when the user declines.
+   * browser. Rejects as `getDisplayMedia` does, for example if the user declines.
    *
-   * @param stream Instead of asking the user for a screen; is stopped in the end all the same.
+   * @param stream The stream to send instead of asking the user for a screen. It is stopped in the
+   *   end all the same.
    */
   shareScreen(stream?: MediaStream): Promise<MediaStream>;
   stopScreen(): void;
 
-  /** Tells the members, and those to come, what this one is called; also after `close`. */
+  /**
+   * Sets the name that the members see in `info.name`, and tells them. It also holds for members to
+   * come, and after `close`.
+   */
   setName(name: string): void;
 
   /**
-   * Sends what JSON can express to one or all members over their data channels, in order. Returns
-   * how many it was sent to: members without this SDK or still connecting are not among them.
-   * Throws a RangeError for more than 64 KiB.
+   * Sends what JSON can express over data channels, to one member or to all, in order. Returns how
+   * many members it was sent to. Members without this SDK and members that are still connecting are
+   * not among them. Throws a RangeError if it is more than 64 KiB.
    */
   send(data: unknown, clientId?: string): number;
 
-  /** The connection to a member for what this SDK has no method for, such as `getStats`. */
+  /**
+   * Returns the connection to a member, for what this SDK has no method for, such as `getStats`.
+   * Returns null if there is none.
+   */
   peerConnection(clientId: string): RTCPeerConnection | null;
 
-  // singo's steps. The client takes them by itself when a member comes; a page seldom needs them.
+  // These are singo's steps. The client negotiates by itself when a member comes, so a page seldom
+  // needs them.
 
-  /** A new connection to this id with all local tracks; replaces one that is there. */
+  /** Makes a connection to this id that sends all local tracks. Replaces one that is there. */
   createNewPeer(clientId: string): Promise<RTCPeerConnection>;
-  /** Makes an offer and sets it as local description; does not send it. */
+  /** Makes an offer and sets it as the local description, but does not send it. */
   createOffer(clientId: string): Promise<void>;
-  /** Sends the local description, with the candidates found so far, as offer. */
+  /** Sends the local description as an offer, with the candidates found so far. */
   sendOffer(clientId: string): Promise<void>;
-  /** Makes an answer and sets it as local description; does not send it. */
+  /** Makes an answer and sets it as the local description, but does not send it. */
   createAnswer(clientId: string): Promise<void>;
 
   addEventListener<K extends keyof SignalingEventMap>(

@@ -1,12 +1,13 @@
 /**
- * The browser's side of the signaling server: one room, a connection to each other member.
+ * The signaling server's client in the browser. It joins a room and connects to each other member.
  *
- * `SignalingClient` is what pages use; signaling.d.ts describes it. Below it, `Peer` is the
- * connection to one member. Both tell what happens through events and never reject unhandled.
+ * Pages use `SignalingClient`, which signaling.d.ts describes. Below it, `Peer` is the connection
+ * to one member. Both tell what happens through events; nothing they do in the background causes
+ * an unhandled rejection.
  *
  * Members that run this SDK also have a data channel with each other. Over it they exchange what
- * the page sends, say whether they are muted, and find each other again when one had to connect
- * to the server anew. Members with singo's SDK or another program work without it.
+ * the page sends, say whether they are muted, and find each other again after one of them had to
+ * reconnect to the server. Members with singo's SDK or another program work without it.
  */
 
 /**
@@ -17,11 +18,11 @@
 /**
  * @typedef {keyof SignalingEventMap} EventType
  * @typedef {{ [Type in EventType]: [Type, SignalingEventMap[Type]["detail"]] }[EventType]} Told
- *   An event's type and detail.
+ *   The type of an event and its detail.
  */
 
 /**
- * What the server sends. What there is of the payload depends on the type.
+ * A message from the server. Which fields the payload has depends on the type.
  *
  * @typedef {object} Message
  * @property {string} type
@@ -34,37 +35,44 @@ const CONSTRAINTS = {
 };
 const RTC_CONFIGURATION = { iceServers: [{ urls: "stun:stun.l.google.com:19302" }] };
 
-// All times in milliseconds.
+// All times are in milliseconds.
 
-/** For a description to wait for its candidates, as long as nobody knows that the member trickles. */
+/** How long a description waits for its candidates while the member is not known to trickle. */
 const GATHERING = 1000;
-/** For a member that the server reports gone to say that it is still there. */
+/** How long a member that the server reports gone has to say that it is still there. */
 const PROBE = 400;
-/** For the members to take note of a new id, and for one that is back to prove its own. */
+/** How long members have to acknowledge this client's new id. */
 const ANNOUNCEMENT = 1000;
+/** How long a member that is back under a new id has to prove it. */
 const PROOF = 2000;
-/** For the connection to the server to be there. */
+/** How long the server has to accept a connection and tell the client its id. */
 const CONNECTING = 10_000;
-/** For the user to answer the browser's question for camera and microphone. */
+/** How long `joinRoom` waits for the user to answer the browser's question for the devices. */
 const ASKING = 3000;
-/** For the server to answer what follows a join. Whatever does not answer is taken to have joined. */
+/** How long the server has to answer a join. After that the client counts as joined. */
 const VERDICT = 5000;
-/** For a member to be connected: where there is no way at all, browsers never say so. */
+/** How long a member has to become connected. If no way exists, browsers may never say so. */
 const PAIRING = 20_000;
-/** Between two attempts to reconnect: the first, doubled each time, and the most. */
+/** The longest wait before the first attempt to reconnect. It doubles with each attempt. */
 const BACKOFF = 1000;
+/** The longest wait before any attempt to reconnect. */
 const MAX_BACKOFF = 30_000;
-/** Without a message before the server counts as gone, until it is seen how often it sends one. */
+/** How long the server may be silent before the client has seen how often it sends a `ping`. */
 const SILENCE = 75_000;
 
-/** @type {Record<string, string>} By a track's kind. */
+/** @type {Record<string, string>} A device's name by the kind of its track. */
 const NAMES = { audio: "microphone", video: "camera" };
 
-/** Negotiated, so that it takes no message to open; an id that in-band channels hardly reach. */
+/**
+ * The data channel. It is negotiated, so that it opens without a message, and its id is one that
+ * channels which are opened in-band hardly reach.
+ */
 const CHANNEL = { negotiated: true, id: 250 };
+/** The greatest length of a message on the data channel, in bytes. */
 const MAX_DATA = 64 * 1024;
+/** The greatest length of a member's name, in code units. */
 const MAX_NAME = 255;
-/** Candidates that are kept until the description comes which they belong to. */
+/** The greatest number of candidates that are kept until their description comes. */
 const MAX_EARLY = 100;
 
 export class SignalingClient extends EventTarget {
@@ -81,20 +89,20 @@ export class SignalingClient extends EventTarget {
   #id = null;
   /** @type {WebSocket | null} */
   #ws = null;
-  /** @type {Promise<void> | null} The attempt to connect that is going on. */
+  /** @type {Promise<void> | null} The current attempt to connect. */
   #opening = null;
-  /** @type {Promise<void> | null} What joins, as long as it does. */
+  /** @type {Promise<void> | null} The current attempt to join. */
   #joining = null;
   /** @type {{ marker: string, resolve: () => void, reject: (error: Error) => void } | null} */
   #verdict = null;
   #markers = 0;
-  /** @type {Message[] | null} Of the room; they wait for the page to know that it is joined. */
+  /** @type {Message[] | null} The room's messages that wait until the page knows of the join. */
   #held = null;
   #attempts = 0;
   /** @type {number | undefined} */
   #retry;
   #patience = SILENCE;
-  /** Changes with each `close`, so that what was begun before it can tell. */
+  /** Replaced by each `close`, so that what was begun before can tell. */
   #life = {};
 
   /** @type {MediaStream | null} */
@@ -106,23 +114,23 @@ export class SignalingClient extends EventTarget {
   #screen = null;
   #name = "";
   /**
-   * What was asked last, for whatever tracks there are and will be; null if nothing.
+   * Whether tracks of a kind are to be on, those to come included; null if the page never asked.
    *
    * @type {Record<string, boolean | null>}
    */
   #enabled = { audio: null, video: null };
   /**
-   * Tracks to turn on again when that is asked; others may be off because the page wants it.
+   * Tracks to turn on again when the page asks for it. The page may have turned off others itself.
    *
    * @type {WeakSet<MediaStreamTrack>}
    */
   #silenced = new WeakSet();
 
-  /** @type {Map<string, Peer>} By the id that the page knows, in order of appearance. */
+  /** @type {Map<string, Peer>} Members by the id that the page knows, in order of appearance. */
   #peers = new Map();
-  /** @type {Map<string, RTCIceCandidateInit[]>} Of members that have made no offer yet. */
+  /** @type {Map<string, RTCIceCandidateInit[]>} Candidates by the id of a sender not known yet. */
   #early = new Map();
-  /** @type {Map<string, number>} Timers of ids that a member has claimed and not proved yet. */
+  /** @type {Map<string, number>} Timers by an id that a member has claimed and not proved yet. */
   #unproved = new Map();
 
   /** @type {((clientId: string, stream: MediaStream) => unknown) | null} */
@@ -180,7 +188,7 @@ export class SignalingClient extends EventTarget {
 
   /** @returns {MediaStream} */
   get stream() {
-    return /** @type {MediaStream} */ (this.#stream); // To singo's pages it is never null.
+    return /** @type {MediaStream} */ (this.#stream); // In singo's types it is never null.
   }
 
   /** @param {MediaStream | null} stream */
@@ -218,14 +226,14 @@ export class SignalingClient extends EventTarget {
     return stream;
   }
 
-  /** The best that can be had. */
+  /** Resolves with both devices, or one, or an empty stream, whatever can be had. */
   async #getUserMedia() {
     const { audio = false, video = false } = this.#constraints;
     /** @type {MediaStreamConstraints[]} */
     let wishes = [{ audio, video }, { audio }, { video }];
     if (!audio || !video) wishes = wishes.slice(0, audio || video ? 1 : 0);
     if (wishes.length && !navigator.mediaDevices) {
-      const text = "Browsers give cameras and microphones to pages from https and localhost alone";
+      const text = "Browsers give camera and microphone only to pages from https or localhost";
       this.#fail("media", new DOMException(text, "SecurityError"));
       wishes = [];
     }
@@ -244,7 +252,7 @@ export class SignalingClient extends EventTarget {
 
   /**
    * @param {MediaStream | null} stream
-   * @param {boolean} own Whether to stop it in the end.
+   * @param {boolean} own Whether the client opened it and so stops it in the end.
    */
   #useStream(stream, own) {
     if (stream === this.#stream) {
@@ -282,14 +290,14 @@ export class SignalingClient extends EventTarget {
   #enable(kind, enabled) {
     this.#enabled[kind] = Boolean(enabled);
     for (const track of this.#stream?.getTracks() ?? []) {
-      // Asked now, it is for those that the page has turned off, too.
+      // This also turns on tracks that the page has turned off itself.
       if (enabled && track.kind === kind) this.#silenced.add(track);
     }
     this.#obey();
     this.#tellInfo();
   }
 
-  /** Turns tracks off, or on again, as was asked: before they are sent to anybody. */
+  /** Turns tracks off, or on again, as the page has asked. Must run before they are sent. */
   #obey() {
     for (const track of this.#stream?.getTracks() ?? []) {
       const enabled = this.#enabled[track.kind];
@@ -329,12 +337,12 @@ export class SignalingClient extends EventTarget {
   }
 
   /**
-   * What every member is sent: tracks with the stream that each belongs to.
+   * Returns the tracks that every member is sent, each with the stream it belongs to.
    *
    * @returns {[MediaStreamTrack, MediaStream][]}
    */
   #tracks() {
-    // A page may have put another track into its stream.
+    // The page may have put another track into its stream.
     this.#obey();
     return [this.#stream, this.#screen].flatMap((stream) =>
       stream ? stream.getTracks().map((track) => [track, stream]) : [],
@@ -347,7 +355,7 @@ export class SignalingClient extends EventTarget {
     this.#tellInfo();
   }
 
-  // What members say to each other
+  // What members tell each other
 
   /** @param {string} name */
   setName(name) {
@@ -362,7 +370,7 @@ export class SignalingClient extends EventTarget {
   send(data, clientId) {
     const message = { type: "data", data };
     if (new TextEncoder().encode(JSON.stringify(message)).length > MAX_DATA) {
-      throw new RangeError("A message has at most 64 KiB");
+      throw new RangeError("A message may have at most 64 KiB");
     }
     const peers = clientId === undefined ? [...this.#peers.values()] : [this.#peers.get(clientId)];
     return peers.filter((peer) => peer?.understands && peer.tell(message)).length;
@@ -386,8 +394,8 @@ export class SignalingClient extends EventTarget {
 
   /** @param {string} roomId */
   async joinRoom(roomId) {
-    if (typeof roomId !== "string") throw new TypeError("A room's id is a string");
-    // Before anybody is asked for a camera, or told that there is somebody to connect to.
+    if (typeof roomId !== "string") throw new TypeError("A room's id must be a string");
+    // This comes before the user is asked for a camera, and before members are told of this one.
     tryConfiguration(this.#configuration);
     const life = this.#life;
     const moving = this.#room !== null && this.#room !== roomId;
@@ -395,14 +403,14 @@ export class SignalingClient extends EventTarget {
     if (moving) this.#removeAll();
     if (this.#state === "new" || this.#state === "closed") this.#setState("connecting");
     try {
-      // What is allowed later is added to the calls.
+      // What the user allows later is added to the connections.
       await Promise.race([this.openMedia(), new Promise((over) => setTimeout(over, ASKING))]);
       if (life === this.#life && this.#state === "connecting") {
-        // An attempt of a call before this one serves as well.
+        // An attempt that an earlier call began serves as well.
         await (this.#opening ??= this.#open());
       }
       if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
-      // While reconnecting, the room is joined when the server is there again.
+      // While reconnecting, `#reconnectNow` joins the room when the server is there again.
       const elsewhere = this.#state === "joined" && (moving || this.#joining);
       if (this.#state === "connecting" || elsewhere) await this.#join();
     } catch (error) {
@@ -413,7 +421,7 @@ export class SignalingClient extends EventTarget {
     this.#opening = null;
   }
 
-  /** After a join that failed: in no room, with camera and microphone open for another try. */
+  /** Ends a join that failed: in no room, with camera and microphone open for another try. */
   #giveUp() {
     if (this.#state !== "connecting" && this.#state !== "joined") return;
     this.#room = null;
@@ -423,7 +431,7 @@ export class SignalingClient extends EventTarget {
     this.#setState("new");
   }
 
-  /** Joins the room, and the one that it was changed for meanwhile; one after the other. */
+  /** Joins the room. If the page wants another one meanwhile, joins that afterwards. */
   #join() {
     this.#joining ??= this.#joinWanted().finally(() => (this.#joining = null));
     return this.#joining;
@@ -445,10 +453,11 @@ export class SignalingClient extends EventTarget {
   }
 
   /**
-   * Resolves when the server has let us in, and rejects with what it has against that.
+   * Resolves when the server has let us in, and rejects with the server's error if it refuses.
    *
-   * It says so only if it refuses. So a message to ourselves goes right behind the join, which a
-   * member gets back. Nobody else ever sees it, and this SDK takes nothing from its own id.
+   * The server answers a join only if it refuses. So we send a message to ourselves right behind
+   * it, which comes back only to a member of a room. Nobody else ever sees it, and this SDK ignores
+   * messages from its own id.
    *
    * @param {string | null} room
    */
@@ -462,7 +471,7 @@ export class SignalingClient extends EventTarget {
       timeout = setTimeout(resolve, VERDICT);
       const sent = this.#send("join", { room_id: room });
       if (!sent) reject(new Error(`${this.#url} has closed the connection`));
-      // Whom the server has not told its id has nobody to send the marker to.
+      // A client that the server has not told its id cannot send itself the marker.
       else if (this.#id === null) resolve();
       else this.#send("answer", { client_id: this.#id, sdp: marker });
     });
@@ -493,7 +502,7 @@ export class SignalingClient extends EventTarget {
   // The connection to the server
 
   /**
-   * Resolves when the server has said who this client is.
+   * Resolves when the server has told this client its id.
    *
    * @returns {Promise<void>}
    */
@@ -504,7 +513,7 @@ export class SignalingClient extends EventTarget {
       let known = false;
       const timeout = setTimeout(() => this.#lose(ws), CONNECTING);
       const watch = new Watch(this.#patience, () => {
-        // Perhaps it only sends less often.
+        // The server may only send less often than expected.
         if (!watch.isSure) this.#patience *= 2;
         this.#lose(ws);
       });
@@ -526,7 +535,7 @@ export class SignalingClient extends EventTarget {
         const what = known ? "has closed the connection" : "cannot be reached";
         const error = this.#ws === ws ? new Error(`${this.#url} ${what}`) : closedMeanwhile();
         reject(error);
-        // Whoever waits for that knows what to do.
+        // A join that is pending handles this itself.
         if (this.#verdict) this.#verdict.reject(error);
         else if (known && this.#ws === ws) this.#reconnectLater(Date.now() - opened);
       };
@@ -553,7 +562,7 @@ export class SignalingClient extends EventTarget {
 
   #reconnectLater(lasted = 0) {
     if (lasted > MAX_BACKOFF) this.#attempts = 0;
-    // The server may come back as another process, with other ids.
+    // The server may come back as another process, with other ids. Then no proof will come.
     this.#settleAll();
     const most = Math.min(BACKOFF * 2 ** this.#attempts++, MAX_BACKOFF);
     this.#setState("reconnecting");
@@ -574,7 +583,7 @@ export class SignalingClient extends EventTarget {
     }
     if (life !== this.#life) return;
     const ws = this.#ws;
-    // Before anybody can hear of the new id from the server, and take it for a stranger's.
+    // Otherwise the members would hear of the new id from the server and take it for a stranger's.
     await Promise.all(
       [...this.#peers.values()].map(async (peer) => {
         const kept = await peer.ask({ type: "id", id: this.#id }, ANNOUNCEMENT);
@@ -584,8 +593,8 @@ export class SignalingClient extends EventTarget {
     if (this.#ws !== ws || ws?.readyState !== WebSocket.OPEN) return;
     const joined = this.#join();
     for (const peer of this.#peers.values()) {
-      // Its id may be nobody's: it had to reconnect too, or the server is another that never saw
-      // it and so will not tell of its end. What it sends next proves the one it has.
+      // The member's id may be void: it had to reconnect too, or the server is a new one that never
+      // saw it and so will not tell when it leaves. The next description proves the id it has.
       peer.claim ??= peer.id;
       peer.id = null;
       peer.resume();
@@ -600,7 +609,7 @@ export class SignalingClient extends EventTarget {
   };
 
   /**
-   * Returns whether it could be sent.
+   * Returns whether the message could be sent.
    *
    * @param {string} type
    * @param {object} payload
@@ -624,7 +633,7 @@ export class SignalingClient extends EventTarget {
   }
 
   /**
-   * Nobody hears of a member but in the room. The page is told of it as what comes after joining.
+   * Keeps a message of the room, which shows that we have joined, until the page knows that too.
    *
    * @param {Message} message
    */
@@ -655,10 +664,10 @@ export class SignalingClient extends EventTarget {
 
   /** @param {string} text */
   #onError(text) {
-    // It has left meanwhile, or is not back yet: both are told otherwise.
+    // The addressee has left meanwhile, or is not back yet. The client is told of both otherwise.
     if (text.startsWith("failed to transfer")) return;
     const error = new Error(text);
-    // While it reconnects, nobody waits for `joinRoom`.
+    // While the client reconnects, no `joinRoom` is there to be rejected.
     if (!this.#verdict || this.#state === "reconnecting") this.#fail("server", error);
     this.#verdict?.reject(error);
   }
@@ -668,18 +677,19 @@ export class SignalingClient extends EventTarget {
     const peer = this.#find(id);
     const claimed = [...this.#peers.values()].some((each) => each.claim === id && each.isAlive);
     if (claimed) {
-      // A member that came back makes the offer. If none comes, it is somebody else after all.
+      // A member that came back makes the offer itself. If none comes, this is somebody else.
       this.#settle(id);
       const meet = () => this.#settle(id) && !this.#find(id) && this.#add(id).startAnew();
       this.#unproved.set(id, setTimeout(meet, PROOF));
     } else if (!peer?.isAlive) {
-      // Whoever joins again has made a new start, and waits for an offer.
+      // A member that joins again has made a new start, and waits for an offer.
       (peer ?? this.#add(id)).startAnew();
     }
   }
 
   /**
-   * Stops waiting for the proof; otherwise a member would appear under an id it no longer has.
+   * Stops waiting for the proof of an id; otherwise a member could appear under an id that it no
+   * longer has. Returns whether there was one to wait for.
    *
    * @param {string} id
    */
@@ -698,7 +708,7 @@ export class SignalingClient extends EventTarget {
     this.#settle(id);
     const peer = this.#find(id);
     if (!peer) return;
-    // It may only have lost the server, and be about to come back under another id.
+    // The member may only have lost the server, and be about to come back under another id.
     peer.id = null;
     const alive = await peer.ask({ type: "ping" }, PROBE);
     if (!alive && peer.id === null) this.#remove(peer);
@@ -723,7 +733,7 @@ export class SignalingClient extends EventTarget {
   // The members
 
   /**
-   * By the server's id; or by what the description proves.
+   * Returns the member that the server knows by this id, or that the description proves to have it.
    *
    * @param {string} id
    * @param {string} [sdp]
@@ -744,15 +754,15 @@ export class SignalingClient extends EventTarget {
       send: (type, payload) => this.#send(type, payload),
       tracks: () => this.#tracks(),
       info: () => this.#info(),
-      // Whoever came later gives way: it would have answered. Server ids sort by time.
+      // The later comer gives way, as it would have been the one to answer. Ids sort by time.
       isPolite: () => (this.#id ?? "") > (peer.claim ?? peer.id ?? ""),
       emit: (...told) => this.#emit(...told),
       gone: () => this.#remove(peer),
     });
-    // Somebody that was here under this id, and has left the room and come again.
+    // This member was here before, has left the room and has come again.
     const former = this.#peers.get(id);
     if (former) this.#remove(former);
-    // Somebody who said that this is its id, and has made a new start without proving it.
+    // This member claimed the id, and has made a new start without proving it.
     for (const each of this.#peers.values()) {
       if (each.id === null && each.claim === id) this.#remove(each);
     }
@@ -836,7 +846,8 @@ export class SignalingClient extends EventTarget {
   }
 
   /**
-   * For pages with one picture for each member, as singo's: that of a screen has ended.
+   * Hands the remaining stream to `onTrack`, since singo's pages have one picture for each member
+   * and may have shown the stream that has ended.
    *
    * @param {string} clientId
    */
@@ -863,10 +874,11 @@ export { SignalingClient as SingoClient };
 export default SignalingClient;
 
 /**
- * What a peer needs of its client.
+ * The part of its client that a peer needs.
  *
  * @typedef {object} PeerClient
- * @property {(type: string, payload: object) => boolean} send Returns whether it could be sent.
+ * @property {(type: string, payload: object) => boolean} send Returns whether the message could be
+ *   sent.
  * @property {() => [MediaStreamTrack, MediaStream][]} tracks
  * @property {() => MemberInfo} info
  * @property {() => boolean} isPolite
@@ -875,19 +887,21 @@ export default SignalingClient;
  */
 
 /**
- * The connection to one member: negotiates, and does so again whenever either side wants to.
+ * The connection to one member.
  *
- * Both sides may begin at any time ("perfect negotiation"): of two offers that cross, that of the
- * impolite side stands. A description with another DTLS fingerprint than the last comes from a new
- * connection, which only a new one of ours can answer. What is asked of a peer is done in order.
+ * Both sides may begin to negotiate at any time ("perfect negotiation"). If two offers cross, the
+ * one from the impolite side stands. A description with another DTLS fingerprint than the last
+ * comes from a new connection, which only a new one of ours can answer. Steps run one after
+ * another.
  */
 class Peer {
-  /** @type {string} What the page knows the member by. */
+  /** @type {string} The id by which the page knows the member. */
   key;
-  /** @type {string | null} What the server knows it by; null while it has lost the server. */
+  /** @type {string | null} The id by which the server knows it; null while the server may not. */
   id;
   /**
-   * What it says that the server knows it by from now on. Anybody can say anything: see `prove`.
+   * The id by which, as the member claims, the server knows it from now on. A claim can be false:
+   * see `prove`.
    *
    * @type {string | null}
    */
@@ -896,7 +910,7 @@ class Peer {
   pc = null;
   /** @type {PeerState} */
   state = "connecting";
-  /** @type {MemberInfo | null} What it says of itself; null before it has, and without this SDK. */
+  /** @type {MemberInfo | null} What the member has sent about itself; null if nothing yet. */
   info = null;
   /** @type {Set<MediaStream>} */
   streams = new Set();
@@ -909,7 +923,7 @@ class Peer {
   #channel = null;
   #understands = false;
   #asked = 0;
-  /** @type {WeakMap<RTCRtpSender, MediaStreamTrack | null>} What is being put in the track's place. */
+  /** @type {WeakMap<RTCRtpSender, MediaStreamTrack | null>} The track that a sender will have. */
   #coming = new WeakMap();
   #answered = new EventTarget();
   #steps = Promise.resolve();
@@ -918,17 +932,17 @@ class Peer {
   /** @type {string | null} */
   #fingerprint = null;
   #ignoresOffer = false;
-  /** Whether it has had another id since the last description: an offer of ours went astray. */
+  /** Whether its id has changed since its last description, so that an offer of ours was lost. */
   #moved = false;
-  /** Whether an offer for a new connection is being made or not answered yet. */
+  /** Whether an offer for a new connection is being made or awaits its answer. */
   #beginning = false;
-  /** @type {RTCIceCandidateInit[]} That came before the description that they belong to. */
+  /** @type {RTCIceCandidateInit[]} Candidates that came before their description. */
   #waiting = [];
-  /** Whether the description is sent, so that candidates may follow it. */
+  /** Whether the description has been sent, so that candidates may follow it. */
   #described = false;
-  /** Settles when the member has sent a candidate: from then on no description has to be whole. */
+  /** Settles when the member has sent a candidate, and so needs no description with all of ours. */
   #trickles = deferred();
-  /** Settles when the last answer is sent. */
+  /** Settles when the last answer has been sent. */
   #answering = Promise.resolve();
 
   /**
@@ -942,22 +956,22 @@ class Peer {
     this.#client = client;
   }
 
-  /** Whether it has said anything over this connection: it runs this SDK, then. */
+  /** Whether the member has sent anything on the data channel: then it runs this SDK. */
   get understands() {
     return this.#understands;
   }
 
   /**
-   * Runs this SDK, and is not known to be gone: whoever wants to be sure asks it.
+   * Whether the member runs this SDK and is not known to be gone. To be sure, `ask` it.
    *
-   * The connection's state would not tell. Firefox says `connecting` while an offer of ours is out,
-   * though all goes on flowing, and one that is `disconnected` may be back before the answer is due.
+   * The connection's state does not tell. Firefox says `connecting` while an offer of ours is out,
+   * although the media flow, and a `disconnected` connection may be back before the answer is due.
    */
   get isAlive() {
     return this.#understands && this.#channel?.readyState === "open";
   }
 
-  /** The connection; throws if there is none. */
+  /** The connection. Throws if there is none. */
   get connection() {
     if (!this.pc) throw new Error(`no connection to ${this.key}`);
     return this.pc;
@@ -970,14 +984,14 @@ class Peer {
 
   // The connection
 
-  /** Makes a new connection now, whatever is going on with the one there is. */
+  /** Makes a new connection at once, without waiting for the steps of the present one. */
   replace() {
-    // What a closed connection is asked never settles.
+    // Operations of a closed connection never settle.
     this.#steps = Promise.resolve();
     this.#renew();
   }
 
-  /** Puts a new connection, to which nothing is agreed yet, in the place of the one there is. */
+  /** Replaces the connection by a new one, on which nothing is agreed yet. */
   #renew() {
     this.#discard();
     if (this.#closed) return;
@@ -986,7 +1000,7 @@ class Peer {
     pc.onicecandidate = ({ candidate }) => this.#onLocalCandidate(candidate);
     pc.ontrack = ({ track, streams }) => this.#onTrack(track, streams[0]);
     pc.onconnectionstatechange = () => this.#onConnectionState(pc);
-    // The first offer is made by whoever is told that the other one is new. When that is through,
+    // The first offer is made by the side that is told of the newcomer. When that is negotiated,
     // the browser asks again for what is missing.
     pc.onnegotiationneeded = () => pc.currentRemoteDescription && this.#step(() => this.#offer());
     this.sendTracks();
@@ -1016,14 +1030,14 @@ class Peer {
   #onConnectionState({ connectionState }) {
     if (connectionState === "failed") this.#onFailed();
     if (connectionState === "connected") clearTimeout(this.#pairing);
-    // In Firefox a good connection says so with each offer of ours: see `isAlive`.
+    // In Firefox a good connection is `connecting` with each offer of ours: see `isAlive`.
     if (connectionState === "connecting" && this.isAlive) return;
-    // While it is tried again, a failed connection is not better than it was.
+    // A failed connection stays `failed` until it is connected again.
     if (connectionState === "connected" || this.state !== "failed") this.#setState(connectionState);
   }
 
   #onFailed() {
-    // Without the server no other way can be agreed on.
+    // Without the server, the two sides cannot agree on another way.
     if (this.id === null) return this.#client.gone();
     clearTimeout(this.#pairing);
     this.#pairing = setTimeout(() => this.#onFailed(), PAIRING);
@@ -1052,7 +1066,7 @@ class Peer {
 
   // Media
 
-  /** Sends the tracks that there are, and no longer those that there were. */
+  /** Sends the client's present tracks, and stops sending all others. */
   sendTracks() {
     const { pc } = this;
     if (!pc) return;
@@ -1070,7 +1084,8 @@ class Peer {
   }
 
   /**
-   * `addTrack` would make the description longer with every track that comes and goes.
+   * Sends a track, if possible in the place of one that has gone: with `addTrack` alone, the
+   * description would grow with every track that comes and goes.
    *
    * @param {RTCPeerConnection} pc
    * @param {MediaStreamTrack} track
@@ -1095,7 +1110,8 @@ class Peer {
   }
 
   /**
-   * A browser that is negotiating puts it there only afterwards.
+   * Gives a sender another track. A browser that is negotiating does that only afterwards, so
+   * `#coming` has it until then.
    *
    * @param {MediaStreamTrack | null} track
    * @param {RTCRtpSender} sender
@@ -1135,8 +1151,9 @@ class Peer {
   }
 
   /**
-   * Whether a description from this id is the member's: its id is another one after it had to
-   * reconnect. It has told us, and its DTLS fingerprint is the same, which nobody else knows.
+   * Whether a description from this id is the member's, whose id changes when it has to reconnect.
+   * It is if the member has claimed the id and the DTLS fingerprint is still the same, which nobody
+   * else knows.
    *
    * @param {string} id
    * @param {string} sdp
@@ -1155,7 +1172,7 @@ class Peer {
   /** @param {() => void | Promise<void>} step */
   #step(step) {
     this.#steps = this.#steps.then(step).catch((error) => {
-      // What a connection that was closed meanwhile could not finish is nobody's loss.
+      // A step that fails because the connection was closed meanwhile is no failure.
       if (!this.#closed && this.pc?.signalingState !== "closed") this.#fail(error);
     });
     return this.#steps;
@@ -1175,8 +1192,8 @@ class Peer {
   }
 
   /**
-   * Makes an offer, or sends again the one that may have been lost, to where the member is now or
-   * says that it is. What comes of it is that each knows the other's new id.
+   * Makes an offer to the member's present or claimed id, or sends again an offer that may have
+   * been lost. By it and its answer, each side proves its new id to the other.
    */
   resume() {
     if (this.pc?.signalingState === "have-local-offer") this.sendDescription();
@@ -1211,10 +1228,11 @@ class Peer {
   }
 
   /**
-   * Sends the description that was set, not at once if the member may need all candidates in it.
+   * Sends the local description, after a wait if the member may need all candidates in it.
    *
-   * Those who do not trickle ignore candidates, and nobody says beforehand whether it does: so the
-   * first description is as whole as it gets in a second (half trickle, RFC 8838, section 16).
+   * Members that do not trickle ignore candidates, and members do not say beforehand whether they
+   * trickle. So the first description has all candidates that are found within a second (half
+   * trickle, RFC 8838, section 16).
    *
    * @param {RTCPeerConnection} pc
    */
@@ -1254,7 +1272,7 @@ class Peer {
       await this.#addCandidates();
       if (/^m=application/m.test(sdp)) this.#openChannel();
       await this.createAnswer();
-      // The next step need not wait for this: it may be a candidate of the member's.
+      // The next step need not wait for this: it may be to add a candidate of the member's.
       this.#answering = this.#describe(pc);
     });
   }
@@ -1291,21 +1309,21 @@ class Peer {
     const candidates = this.#waiting;
     this.#waiting = [];
     for (const candidate of candidates) {
-      // One that cannot be used is one way less and no failure: it may belong to an offer that we
-      // ignore, or to a connection that was replaced meanwhile.
+      // A candidate that cannot be used is no failure: it may belong to an offer that we ignore, or
+      // to a connection that was replaced meanwhile.
       await pc.addIceCandidate(candidate).catch(() => {});
     }
   }
 
   /**
-   * One that is found before the description is sent goes with it.
+   * Sends a candidate, unless it was found before the description was sent and so is part of that.
    *
    * @param {RTCIceCandidate | null} candidate
    */
   #onLocalCandidate(candidate) {
     if (!this.#described || candidate?.candidate === "") return;
-    // The end of candidates as the member's browser wants to be told of it; it also tells this SDK
-    // that we trickle.
+    // Null means the end of candidates, which the member's browser wants to be told like this. It
+    // also tells this SDK that we trickle.
     this.#send("ice-candidate", candidate?.toJSON() ?? { candidate: "", sdpMLineIndex: 0 });
   }
 
@@ -1326,9 +1344,9 @@ class Peer {
     const channel = (this.#channel = pc.createDataChannel("signaling", CHANNEL));
     channel.onopen = () => this.tell({ type: "info", ...this.#client.info() });
     channel.onmessage = ({ data }) => this.#onMessage(parse(data));
-    // Unless the network is bad, only the member itself can have closed this, and this SDK does so
-    // when it leaves. If it has lost the server, there is no other way to learn of that. A good
-    // connection may be `connecting`: see `isAlive`.
+    // Unless the network is bad, only the member itself can have closed the channel, which this SDK
+    // does when it leaves. If the member has lost the server, there is no other way to learn of
+    // that. A good connection may be `connecting`: see `isAlive`.
     channel.onclose = () => {
       const bad = ["disconnected", "failed"].includes(pc.connectionState);
       if ((this.#understands && !bad) || this.id === null) this.#client.gone();
@@ -1336,7 +1354,7 @@ class Peer {
   }
 
   /**
-   * Returns whether it could be sent.
+   * Sends a message on the data channel. Returns whether it could be sent.
    *
    * @param {object} message
    */
@@ -1351,10 +1369,10 @@ class Peer {
   }
 
   /**
-   * Whether the member answers in time.
+   * Sends a message on the data channel and resolves with whether the member answers in time.
    *
    * @param {object} message
-   * @param {number} time
+   * @param {number} time In milliseconds.
    * @returns {Promise<boolean>}
    */
   ask(message, time) {
@@ -1396,8 +1414,9 @@ class Peer {
 }
 
 /**
- * Notices that the server has gone silent. It sends a message of type `ping` in equal intervals,
- * the first of which begins with the connection; how long they are is not said, but seen.
+ * Notices that the server has gone silent. The server sends a message of type `ping` at regular
+ * intervals, the first of which begins with the connection. It does not say how long they are, so
+ * they are measured.
  */
 class Watch {
   #patience;
@@ -1406,11 +1425,11 @@ class Watch {
   #interval = 1000;
   /** @type {number | undefined} */
   #timer;
-  /** Whether the interval has been seen. */
+  /** Whether the interval has been measured. */
   isSure = false;
 
   /**
-   * @param {number} patience Until the interval has been seen.
+   * @param {number} patience How long the server may be silent until the interval is measured.
    * @param {() => void} lost Called when nothing has come for too long.
    */
   constructor(patience, lost) {
@@ -1420,14 +1439,14 @@ class Watch {
   }
 
   /**
-   * To be called for each message.
+   * Must be called for each message.
    *
    * @param {string | undefined} type
    */
   saw(type) {
     if (type === "ping") {
       const now = Date.now();
-      // The most: two that were held up on the way may come at once.
+      // The longest one counts, since two pings that were held up on the way may come at once.
       this.#interval = Math.max(this.#interval, now - this.#since);
       this.#since = now;
       this.#patience = 2.5 * this.#interval;
@@ -1447,7 +1466,8 @@ class Watch {
 }
 
 /**
- * Whether to ask for one device after both were refused: not if that was meant for both.
+ * Whether to ask for one device after both together were refused. The user is not asked again if
+ * the refusal was meant for this device too.
  *
  * @param {MediaStreamConstraints} wish
  */
@@ -1460,14 +1480,14 @@ async function mayAsk({ audio }) {
     );
     return own === "granted" || (own === "prompt" && other === "denied");
   } catch {
-    return false; // Not every browser tells.
+    return false; // Not every browser knows these names.
   }
 }
 
 function connectUrl(endpoint = document.baseURI) {
   const url = new URL(endpoint, document.baseURI);
   url.protocol = url.protocol.replace("http", "ws");
-  // Without an endpoint it is the folder that the page is in.
+  // Without an endpoint, the server is expected in the folder that the page is in.
   const folder = url.pathname.replace(endpoint === document.baseURI ? /[^/]*$/ : /\/*$/, "");
   return new URL(`${folder.replace(/\/$/, "")}/connect`, url).href;
 }
@@ -1486,7 +1506,7 @@ function parse(text) {
 }
 
 /**
- * Whether tracks are on; null when there are none.
+ * Whether any live track is on; null if there is none.
  *
  * @param {MediaStreamTrack[]} [tracks]
  */
@@ -1514,7 +1534,7 @@ function fingerprintOf(sdp) {
 }
 
 /**
- * Resolves when all candidates are found, at the latest after a second.
+ * Resolves when all candidates are found, or after a second.
  *
  * @param {RTCPeerConnection} pc
  * @returns {Promise<void>}
@@ -1543,7 +1563,7 @@ function show(video, stream) {
   video.srcObject = stream;
   video.muted = true;
   video.playsInline = true;
-  // A page may forbid playing before it is touched; the picture comes then.
+  // The browser may not play before the page is clicked. The picture appears then.
   if (stream) video.play().catch(() => {});
 }
 
@@ -1553,7 +1573,7 @@ function stop(stream) {
 }
 
 /**
- * Throws what the browser has against every connection that would be made.
+ * Throws the error that every connection with this configuration would throw.
  *
  * @param {RTCConfiguration} configuration
  */
