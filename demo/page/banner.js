@@ -2,16 +2,16 @@
 
 import { rescueFocus } from "./dom.js";
 
-/** Problems that last, as long as they last. */
+/** Shows problems as long as they last. */
 export class Banner {
   #element;
   #refuge;
-  /** @type {Map<string, { text: string, row: Element }>} Also those that were dismissed. */
+  /** @type {Map<string, { text: string, row: Element }>} By key; dismissed problems included. */
   #problems = new Map();
 
   /**
-   * @param {HTMLElement} element Within a live region, which speaks what comes into it.
-   * @param {HTMLElement} refuge Where the focus goes when the last problem goes that has it.
+   * @param {HTMLElement} element An element within a live region, which speaks what is added to it.
+   * @param {HTMLElement} refuge Gets the focus if the last problem has it when it goes.
    * @param {AbortSignal} signal
    */
   constructor(element, refuge, signal) {
@@ -23,16 +23,18 @@ export class Banner {
   }
 
   /**
-   * @param {string} key One problem each.
+   * Shows a problem in the place of the one with the same key, or removes that one.
+   *
+   * @param {string} key
    * @param {Problem | null} problem Null when it is over.
    */
   set(key, problem) {
     const before = this.#problems.get(key);
-    // What was dismissed comes back only if something has changed.
+    // A dismissed problem comes back only if its text has changed.
     if (problem?.text === before?.text) return;
     this.#problems.delete(key);
     if (problem) {
-      // Only what is new, for all that is put in is spoken.
+      // Other rows stay as they are, since everything that is put in is spoken.
       const row = this.#row(problem);
       this.#problems.set(key, { text: problem.text, row });
       this.#element.append(row);

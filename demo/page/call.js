@@ -1,4 +1,4 @@
-/** The call: puts its parts together, and takes them apart again. */
+/** Puts the parts of a call together, and takes them apart again. */
 
 /**
  * @import { Devices } from "./devices.js"
@@ -25,10 +25,10 @@ import { Tile } from "./tile.js";
 /**
  * Shows the call until the user leaves it or goes to another room.
  *
- * @param {SignalingClient} client Has joined the room.
+ * @param {SignalingClient} client A client that has joined the room.
  * @param {Devices} devices
  * @param {string} room
- * @returns {Promise<void>} Settles when it is over; the client is closed then.
+ * @returns {Promise<void>} Settles when the call is over and the client is closed.
  */
 export function call(client, devices, room) {
   return new Promise((left) => new Call(client, devices, room, left).open());
@@ -56,7 +56,7 @@ class Call {
    * @param {SignalingClient} client
    * @param {Devices} devices
    * @param {string} room
-   * @param {() => void} left Called when it is over.
+   * @param {() => void} left Called when the call is over.
    */
   constructor(client, devices, room, left) {
     this.#client = client;
@@ -75,7 +75,7 @@ class Call {
     this.#grid.add(this.#own.element);
     this.#showOwn();
 
-    // What was opened before, the lobby has told.
+    // The lobby has told of devices that it opened, or failed to open, before the call.
     if (this.#devices.asking) this.#showMediaProblem();
     const tryAgain = () => this.#tryAgain();
     deviceButton(byId("microphone"), "audio", this.#devices, tryAgain, signal);
@@ -106,7 +106,7 @@ class Call {
   }
 
   #close() {
-    // First, for closing the client makes everybody leave, which is nothing to tell the user.
+    // This comes first: closing the client makes everybody leave, which the user need not be told.
     this.#over.abort();
     this.#client.close();
     this.#own.video.srcObject = null;
@@ -115,7 +115,7 @@ class Call {
     this.#left();
   }
 
-  /** To get microphone and camera. */
+  /** Tries again to open microphone and camera. */
   #tryAgain() {
     this.#banner.set("media", null);
     this.#devices.open();
@@ -140,7 +140,7 @@ class Call {
   }
 
   #membersChanged() {
-    // Also called while the members that are there already are being added.
+    // This is also called by the constructor of `Members`, when `#members` is not set yet.
     const count = this.#members?.count ?? 0;
     const alone = count === 0;
     if (alone !== this.#invitation.isConnected) {
@@ -157,12 +157,12 @@ class Call {
   #showState(state) {
     const reconnecting = state === "reconnecting";
     this.#banner.set("server", reconnecting ? problems.reconnecting() : null);
-    if (this.#wasReconnecting && state === "joined") say("The server is there again");
+    if (this.#wasReconnecting && state === "joined") say("The server is back");
     this.#wasReconnecting = reconnecting;
   }
 
   /**
-   * Those of microphone and camera are said by what opens them.
+   * Tells of an error, except of microphone and camera: whatever opens those tells of it.
    *
    * @param {SignalingEventMap["error"]["detail"]} detail
    */

@@ -3,21 +3,20 @@
 import { byId, fromTemplate, shorten, within } from "./dom.js";
 import { say } from "./status.js";
 
-/** Older messages are forgotten, so that a long call does not fill the memory. */
+/** The number of messages that are kept, so that a long call does not fill the memory. */
 const MOST_MESSAGES = 500;
-/** In code units, as `maxlength` counts; of what members send no more is shown either. */
+/** The length to which a message is cut, in code units, as `maxlength` counts. */
 const LONGEST = 4000;
-/** How much of one that is not seen is told, in characters. */
+/** The length of the excerpt that is shown while the chat is closed, in characters. */
 const EXCERPT = 80;
-/** Whoever is so far from the end is reading older ones, in CSS pixels. */
+/** The distance from the end beyond which the user is reading older messages, in CSS pixels. */
 const READING = 60;
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
 /**
- * The text chat: messages go to those who are there, over the data channels, as `{ chat: text }`.
- *
- * Has an `unread` event when `unread` has changed.
+ * The text chat. Messages go over the data channels to the members who are there, as
+ * `{ chat: text }`. An `unread` event tells that `unread` has changed.
  */
 export class Chat extends EventTarget {
   #panel = byId("chat");
@@ -79,7 +78,7 @@ export class Chat extends EventTarget {
 
   /** @param {KeyboardEvent} event */
   #onKey(event) {
-    if (event.isComposing) return; // Enter and Escape are the input method's.
+    if (event.isComposing) return; // Enter and Escape belong to the input method.
     if (event.key === "Escape") {
       event.preventDefault();
       this.#closeFromWithin();
@@ -111,7 +110,7 @@ export class Chat extends EventTarget {
   }
 
   /**
-   * @param {string} clientId Of whom it comes; "me" for one's own.
+   * @param {string} clientId The sender's id; "me" for the user's own messages.
    * @param {string} name
    * @param {string} text
    * @param {string} note
@@ -143,7 +142,7 @@ export class Chat extends EventTarget {
     this.#unread = count;
     this.#badge.hidden = !count;
     this.#badge.textContent = count > 99 ? "99+" : String(count);
-    // After "Chat", of which it is a part.
+    // A screen reader reads this after "Chat", of which it is a part.
     this.#badge.setAttribute("aria-label", `${count} unread`);
     this.dispatchEvent(new Event("unread"));
   }
@@ -158,7 +157,7 @@ export class Chat extends EventTarget {
 }
 
 /**
- * What somebody has written; "" if this is something else, for members may send what they like.
+ * Returns the text of a chat message, or "" for other data, since members may send anything.
  *
  * @param {unknown} data
  */
@@ -168,13 +167,13 @@ function textOf(data) {
 }
 
 /**
- * What to say of a message that has not reached everybody.
+ * Returns a note on a message that has not reached everybody, or "".
  *
- * @param {number} sent To how many.
- * @param {number} others Of how many.
+ * @param {number} sent How many members it was sent to.
+ * @param {number} others How many other members there are.
  */
 function delivery(sent, others) {
   if (!others) return "Nobody is here to read it.";
-  if (!sent) return "It reached nobody: no one is connected to read it.";
+  if (!sent) return "It reached nobody, as nobody is connected.";
   return sent < others ? `It reached ${sent} of ${others}.` : "";
 }

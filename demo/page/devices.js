@@ -1,4 +1,4 @@
-/** Microphone and camera: what there is, what is on, and the buttons that say so. */
+/** Microphone and camera: which there are, which are on, and the buttons that show it. */
 
 /**
  * @import { Problem } from "./problems.js"
@@ -14,33 +14,34 @@ import { mediaProblem } from "./problems.js";
 import { rememberedOff, rememberOff } from "./settings.js";
 import { say } from "./status.js";
 
-/** For devices that are opening before one joins without them, in milliseconds. */
+/** How long joining waits for devices that are being opened, in milliseconds. */
 const PATIENCE = 1000;
 
-/** @type {Record<string, string>} By kind. */
+/** @type {Record<string, string>} The name of a device by its kind. */
 const WORDS = { audio: "microphone", video: "camera" };
 
 /**
- * Has a `change` event. Whether somebody wants to be heard and seen outlives the client: it holds
- * from the lobby to the call and back, and over a reload.
+ * The user's microphone and camera. A `change` event tells that their state has changed. Whether
+ * the user wants to be heard and seen outlives the client: it holds from the lobby to the call and
+ * back, and over a reload.
  */
 export class Devices extends EventTarget {
   /** @type {SignalingClient} */
   #client;
-  /** @type {SignalingClient | null} The client that waits for the browser, and that for the user. */
+  /** @type {SignalingClient | null} The client whose devices the browser has yet to open. */
   #asking = null;
-  /** @type {Promise<Problem | null>} What `open` has returned last. */
+  /** @type {Promise<Problem | null>} The result of the last `open`. */
   opening = Promise.resolve(null);
   #off = new Set(rememberedOff());
 
-  /** @param {SignalingClient} client That has opened nothing yet. */
+  /** @param {SignalingClient} client A client that has opened nothing yet. */
   constructor(client) {
     super();
     this.use(client);
   }
 
   /**
-   * To be called for each client, before it opens anything.
+   * Switches to another client. Must be called before that client opens anything.
    *
    * @param {SignalingClient} client
    */
@@ -50,14 +51,14 @@ export class Devices extends EventTarget {
     this.#apply("video");
   }
 
-  /** Whether the browser has not decided yet. */
+  /** Whether the browser, or the user whom it asks, has yet to decide. */
   get asking() {
     return this.#asking !== null && this.#asking === this.#client;
   }
 
   /**
-   * Opens what there is; what is open already is closed before, for what is missing is often had
-   * only together with it.
+   * Opens the devices that there are. Closes those that are open first, since a missing one can
+   * often be opened only together with the other.
    *
    * @returns {Promise<Problem | null>} Null if nothing is missing, or the client was closed
    *   meanwhile.
@@ -92,8 +93,8 @@ export class Devices extends EventTarget {
   }
 
   /**
-   * Joins the room, rejecting as the client does. What the user has not answered yet holds up
-   * nothing: what opens later is added to the call.
+   * Joins the room, and rejects as the client does. It does not wait for a user who has not
+   * answered the browser yet: devices that open later are added to the call.
    *
    * @param {string} room
    */
@@ -101,8 +102,8 @@ export class Devices extends EventTarget {
     const client = this.#client;
     await Promise.race([this.opening, new Promise((over) => setTimeout(over, PATIENCE))]);
     if (!this.asking) return client.joinRoom(room);
-    // A client waits for what is being opened unless it has a stream when it is to join; and it
-    // takes what was opened only if it has none.
+    // `joinRoom` waits for devices that are being opened, unless the client has a stream. When they
+    // are open, the client takes them only if it has none.
     client.stream = new MediaStream();
     const joined = client.joinRoom(room);
     client.stream = null;
@@ -153,13 +154,13 @@ export class Devices extends EventTarget {
 }
 
 /**
- * Makes a button switch one of them and show its state, until `signal` is aborted.
+ * Makes a button switch a device and show its state, until `signal` is aborted.
  *
  * @param {HTMLElement} button
  * @param {Kind} kind
  * @param {Devices} devices
- * @param {() => void} tryAgain Called when it is pressed though there is none: perhaps there is one
- *   by now, or it is allowed.
+ * @param {() => void} tryAgain Called when the button is pressed and there is no device. There may
+ *   be one by now, or it may be allowed now.
  * @param {AbortSignal} signal
  */
 export function deviceButton(button, kind, devices, tryAgain, signal) {
@@ -178,7 +179,7 @@ export function deviceButton(button, kind, devices, tryAgain, signal) {
   };
   const press = () => {
     if (devices.state(kind) !== "none") devices.toggle(kind);
-    else if (devices.asking) say("Your browser asks whether it may: answer that first.");
+    else if (devices.asking) say("Your browser is asking for permission: answer that first.");
     else tryAgain();
   };
   devices.addEventListener("change", show, { signal });

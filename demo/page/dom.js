@@ -1,5 +1,5 @@
 /**
- * Returns what index.html has under this id. Throws if it has nothing, or something else.
+ * Returns the element of index.html with this id. Throws if there is none, or one of another kind.
  *
  * @template {typeof HTMLElement} [Kind=typeof HTMLElement]
  * @param {string} id
@@ -10,8 +10,8 @@ export function byId(id, kind) {
 }
 
 /**
- * Returns the first element within another one that the selector matches. Throws if there is none,
- * or something else.
+ * Returns the first element within `parent` that the selector matches. Throws if there is none, or
+ * one of another kind.
  *
  * @template {typeof HTMLElement} [Kind=typeof HTMLElement]
  * @param {ParentNode} parent
@@ -23,7 +23,7 @@ export function within(parent, selector, kind) {
 }
 
 /**
- * Returns a copy of what the template of this id holds.
+ * Returns a copy of the element in the template with this id.
  *
  * @param {string} id
  */
@@ -33,7 +33,8 @@ export function fromTemplate(id) {
 }
 
 /**
- * To be called before an element goes: focus within it would fall to the page's beginning.
+ * Moves the focus to `refuge` if it is within `element`. Must be called before the element goes, as
+ * the focus would fall to the page's beginning.
  *
  * @param {Element} element
  * @param {HTMLElement} refuge
@@ -43,7 +44,7 @@ export function rescueFocus(element, refuge) {
 }
 
 /**
- * At most so many characters, the last an ellipsis if there were more.
+ * Cuts a text to at most `most` characters, the last of which is an ellipsis if something was cut.
  *
  * @param {string} text
  * @param {number} most
@@ -56,7 +57,7 @@ export function shorten(text, most) {
 /**
  * @template {typeof HTMLElement} Kind
  * @param {Element | null} element
- * @param {string} selector What it was looked for by.
+ * @param {string} selector The selector that was to find the element.
  * @param {Kind} [kind]
  */
 function checked(element, selector, kind) {

@@ -3,14 +3,14 @@
 import { rescueFocus } from "./dom.js";
 import { arrange } from "./layout.js";
 
-/** Lays its children out so that all are seen without scrolling, whatever the window's size. */
+/** Lays out its children so that all can be seen without scrolling, whatever the window's size. */
 export class Grid {
   #element;
   #refuge;
 
   /**
    * @param {HTMLElement} element
-   * @param {HTMLElement} refuge Where the focus goes when a child goes that has it.
+   * @param {HTMLElement} refuge Gets the focus if a child has it when that is removed.
    * @param {AbortSignal} signal
    */
   constructor(element, refuge, signal) {
@@ -26,7 +26,7 @@ export class Grid {
 
   /**
    * @param {HTMLElement} child
-   * @param {HTMLElement | null} before Where in the order, the end if null.
+   * @param {HTMLElement | null} before The child before which it is added; null for the end.
    */
   add(child, before = null) {
     this.#element.insertBefore(child, before);
@@ -40,7 +40,7 @@ export class Grid {
     this.#layOut(true);
   }
 
-  /** @param {boolean} moving Whether tiles glide; while the window is resized they would lag. */
+  /** @param {boolean} moving Whether tiles glide. While the window is resized, they would lag. */
   #layOut(moving) {
     const { clientWidth, clientHeight } = this.#element;
     const gap = Math.min(clientWidth, clientHeight) < 480 ? 6 : 12;

@@ -3,7 +3,7 @@ import { isLocal, linkTo } from "./rooms.js";
 import { copyLink } from "./share.js";
 
 /**
- * What stands beside one's own tile as long as nobody else is there.
+ * Returns the element that is shown beside the user's own tile as long as nobody else is there.
  *
  * @param {string} room
  */

@@ -1,30 +1,32 @@
-/** Where the tiles go: arithmetic on sizes, without any element. Lengths are CSS pixels. */
+/** Computes where the tiles go. This is arithmetic without any element; lengths are CSS pixels. */
 
 /**
  * @typedef {{ x: number, y: number, width: number, height: number }} Area
  * @typedef {{ faces: Area[], screens: Area[] }} Layout
  */
 
+/** The greatest ratio of a tile's width to its height. */
 const WIDEST = 16 / 9;
+/** The least ratio for a face. */
 const NARROWEST = 4 / 3;
-/** Displays are of this shape or close to it; the rest of the tile stays black. */
+/** The least ratio for a screen. Most displays are close to it; the rest of the tile is black. */
 const NARROWEST_SCREEN = 16 / 10;
-/** In an area that is taller than wide: phones film upright, and a face fits into that. */
+/** The least ratio for a face in an area that is taller than wide, since phones film upright. */
 const NARROWEST_UPRIGHT = 3 / 4;
 
-/** What part of the area the screens may take at most. */
+/** The shares of the area to which screens may be limited; the best one is used. */
 const SHARES = [0.6, 0.65, 0.7, 0.75, 0.8];
 
 /**
- * Fills an area with faces, and with screens if there are any: these get the larger part, the faces
- * stand beside or below them, whichever leaves less of the area empty.
+ * Fills an area with faces, and with screens if there are any. Screens get the larger part. The
+ * faces stand beside or below them, whichever leaves less of the area empty.
  *
  * @param {number} width
  * @param {number} height
- * @param {number} faces How many; at least one.
- * @param {number} screens How many.
+ * @param {number} faces The number of faces, at least one.
+ * @param {number} screens The number of screens.
  * @param {number} gap
- * @returns {Layout} All within the area, at full pixels.
+ * @returns {Layout} Areas within the given one, at whole pixels.
  */
 export function arrange(width, height, faces, screens, gap) {
   const narrowest = height > width ? NARROWEST_UPRIGHT : NARROWEST;
@@ -43,12 +45,13 @@ export function arrange(width, height, faces, screens, gap) {
 }
 
 /**
- * The largest equal tiles that are not too wide nor too narrow, in rows, the last one centred.
+ * Returns the largest equal tiles that are neither too wide nor too narrow. They stand in rows,
+ * each of which is centred.
  *
  * @param {Area} area
  * @param {number} count
  * @param {number} gap
- * @param {number} narrowest As width by height.
+ * @param {number} narrowest The least ratio of width to height.
  */
 function place({ x, y, width, height }, count, gap, narrowest) {
   let best = { width: 0, height: 0, columns: 1 };
@@ -77,7 +80,7 @@ function place({ x, y, width, height }, count, gap, narrowest) {
 }
 
 /**
- * The largest size within a cell that is neither too wide nor too narrow.
+ * Returns the largest size within a cell that is neither too wide nor too narrow.
  *
  * @param {number} width
  * @param {number} height
@@ -92,7 +95,8 @@ function shape(width, height, narrowest) {
 }
 
 /**
- * An area for the screens and one for the faces, to which goes what the screens have no use for.
+ * Splits an area into one for the screens and one for the faces. The faces also get the room that
+ * the screens cannot use.
  *
  * @typedef {(width: number, height: number, share: number, screens: number, gap: number) => Area[]}
  *   Split
@@ -122,7 +126,7 @@ function below(width, height, share, screens, gap) {
 
 /**
  * @param {number} count
- * @param {number} length Of each.
+ * @param {number} length The length of each.
  * @param {number} gap
  */
 function extent(count, length, gap) {

@@ -1,4 +1,4 @@
-/** Before the call: who one is, which room, and what the others are going to see. */
+/** The page before the call: the user's name, the room, and a preview of what others will see. */
 
 /**
  * @import { Devices } from "./devices.js"
@@ -15,10 +15,11 @@ import { MAX_NAME, rememberedName, rememberName } from "./settings.js";
 /**
  * Shows the lobby until a room is joined.
  *
- * @param {SignalingClient} client Has a preview to show itself on.
+ * @param {SignalingClient} client A client that shows its camera in the preview.
  * @param {Devices} devices
- * @param {boolean} returning From a call: the form is not what to begin with then.
- * @returns {Promise<string>} The room's name, once it is joined.
+ * @param {boolean} returning Whether the user comes from a call. If so, the heading gets the focus
+ *   and not the form.
+ * @returns {Promise<string>} The room's name, once the room is joined.
  */
 export function lobby(client, devices, returning) {
   return new Promise((joined) => new Lobby(client, devices, joined).open(returning));
@@ -67,7 +68,7 @@ class Lobby {
     byId("retry").addEventListener("click", tryAgain, { signal });
     within(this.#element, "form").addEventListener("submit", submit, { signal });
 
-    // Of the lobby before.
+    // This removes the problem that the lobby showed the last time.
     this.#showProblem();
     this.#name.value ||= rememberedName().slice(0, MAX_NAME);
     this.#showJoining(false);
@@ -92,7 +93,7 @@ class Lobby {
   }
 
   #takeRoomFromAddress() {
-    // The call makes the address that of the room which is being joined.
+    // When the room is joined, the call puts it into the address.
     if (this.#joining) return;
     this.#room.value = roomInAddress() || proposedRoom();
     this.#roomChanged();
@@ -103,11 +104,11 @@ class Lobby {
     const invited = room !== "" && room === roomInAddress();
     this.#showHeading(invited ? room : "");
     const tooLong = [...room].length > MAX_ROOM_NAME;
-    const wrong = tooLong ? `A room’s name has at most ${MAX_ROOM_NAME} characters.` : "";
-    this.#room.setCustomValidity(room ? wrong : "Name a room.");
+    const wrong = tooLong ? `A room’s name may have at most ${MAX_ROOM_NAME} characters.` : "";
+    this.#room.setCustomValidity(room ? wrong : "Enter the name of a room.");
   }
 
-  /** @param {string} invitedTo A room; "" if none. */
+  /** @param {string} invitedTo The room that the user is invited to; "" if none. */
   #showHeading(invitedTo) {
     this.#heading.textContent = invitedTo ? "Join " : "Start a call";
     if (!invitedTo) return;
@@ -130,7 +131,8 @@ class Lobby {
   #showPicture() {
     const state = this.#devices.state("video");
     within(this.#element, ".preview").dataset.video = state;
-    const asking = "Your browser asks for camera and microphone. Nobody sees or hears you yet.";
+    const asking =
+      "Your browser is asking for camera and microphone. Nobody can see or hear you yet.";
     const none = this.#devices.asking ? asking : "No camera";
     const note = within(this.#element, ".preview-note");
     note.textContent = { on: "", off: "Your camera is off", none }[state];
@@ -143,7 +145,7 @@ class Lobby {
     if (!what) rescueFocus(element, this.#heading);
     within(element, ".problem-text").textContent = what?.text ?? "";
     within(element, ".problem-remedy").textContent = what?.remedy ?? "";
-    // It is for camera and microphone.
+    // The button is for problems of camera and microphone.
     byId("retry").hidden = what !== this.#mediaProblem || !isSecureContext;
     element.hidden = !what;
   }
@@ -172,7 +174,7 @@ class Lobby {
   /** @param {boolean} joining */
   #showJoining(joining) {
     this.#joining = joining;
-    // Not disabled: that would take the focus from them.
+    // The fields and the button are not disabled, since that would take the focus from them.
     this.#name.readOnly = joining;
     this.#room.readOnly = joining;
     this.#join.setAttribute("aria-disabled", String(joining));

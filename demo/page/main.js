@@ -1,4 +1,4 @@
-/** The demo: from the lobby to a call, and back. */
+/** The demo page. It leads from the lobby to a call and back. */
 
 import { call } from "./call.js";
 import { Devices } from "./devices.js";
@@ -6,7 +6,10 @@ import { byId } from "./dom.js";
 import { lobby } from "./lobby.js";
 import { SignalingClient } from "./sdk/signaling.js";
 
-/** What the server wants every connection to use; without an answer the SDK's own. */
+/**
+ * Fetches the configuration that the server wants every connection to use. Without an answer, it is
+ * undefined, and the SDK uses its own.
+ */
 async function fetchConfiguration() {
   try {
     const response = await fetch("config.json");
@@ -19,11 +22,11 @@ async function fetchConfiguration() {
 /** @param {RTCConfiguration | undefined} rtcConfiguration */
 function newClient(rtcConfiguration) {
   const client = new SignalingClient(byId("preview", HTMLVideoElement), {
-    // The page's folder, also behind a path prefix.
+    // The server is in the page's folder, also behind a proxy that adds a prefix to the path.
     signalingServerEndpoint: new URL(".", location.href).href,
     rtcConfiguration,
   });
-  // For the console, and for tests.
+  // This is for the console and for tests.
   Object.assign(window, { signaling: client });
   return client;
 }
@@ -32,7 +35,7 @@ const configuration = await fetchConfiguration();
 let client = newClient(configuration);
 const devices = new Devices(client);
 
-// A page that left the call cannot go on with it when the browser shows it again.
+// A page that has left the call cannot continue it when the browser shows the page again.
 window.addEventListener("pagehide", () => client.close());
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 

@@ -6,10 +6,10 @@
 
 /**
  * @typedef {object} Member
- * @property {number} number Of those who have come, from 1.
+ * @property {number} number Counts the members that have come, from 1.
  * @property {string} name
  * @property {boolean} announced
- * @property {boolean} lost Whether its connection is, as far as the user was told.
+ * @property {boolean} lost Whether the user was last told that the connection to it is lost.
  * @property {Tile} face
  * @property {Tile | null} screen
  */
@@ -18,14 +18,14 @@ import { shownName } from "./settings.js";
 import { say } from "./status.js";
 import { Tile } from "./tile.js";
 
-/** For a newcomer to say its name before it is announced without one, in milliseconds. */
+/** How long a newcomer has to send its name before it is announced as a guest, in milliseconds. */
 const NAMING = 1000;
 
 /**
- * The other members of the room, each with a tile, and one more for the screen that it shares.
+ * The other members of the room. Each has a tile, and one more for the screen that it shares.
  *
- * Every event leads to the same step, which makes a member's tiles what the client says of it; so
- * it does not matter in which order streams and words about them come.
+ * Every event leads to the same step, which brings a member's tiles in line with what the client
+ * knows of it. So it does not matter in which order streams and `info` come.
  */
 export class Members {
   #client;
@@ -42,10 +42,10 @@ export class Members {
    * @param {object} parts
    * @param {SignalingClient} parts.client
    * @param {Grid} parts.grid
-   * @param {HTMLElement} parts.before The tile that those of the members stand before.
+   * @param {HTMLElement} parts.before The tile before which the members' tiles are added.
    * @param {Sound} parts.sound
    * @param {AbortSignal} parts.signal
-   * @param {() => void} parts.changed Called when somebody came, went or is connected otherwise.
+   * @param {() => void} parts.changed Called when a member has come, changed or left.
    */
   constructor({ client, grid, before, sound, signal, changed }) {
     this.#client = client;
@@ -65,7 +65,7 @@ export class Members {
     return this.#members.size;
   }
 
-  /** The names of those to whom no way was found. */
+  /** The names of the members to which no direct connection was found. */
   get unconnected() {
     return [...this.#client.members]
       .filter(([, { state }]) => state === "failed")
@@ -124,7 +124,7 @@ export class Members {
       if (!member.screen) {
         member.screen = new Tile(clientId, true);
         this.#grid.add(member.screen.element);
-        say(`${member.name} shares a screen`);
+        say(`${member.name} is sharing a screen`);
       }
       this.#show(member.screen, {
         name: `${member.name}’s screen`,
@@ -167,7 +167,8 @@ export class Members {
   }
 
   /**
-   * That there is no way at all stays in view, and is said elsewhere.
+   * Tells that a connection was lost and restored. The banner tells if no direct connection is
+   * possible.
    *
    * @param {Member} member
    * @param {PeerState} state
@@ -175,7 +176,7 @@ export class Members {
   #announceState(member, state) {
     if (state === "disconnected" && !member.lost) {
       member.lost = true;
-      say(`The connection to ${member.name} is lost, trying again`);
+      say(`The connection to ${member.name} was lost, trying again`);
     } else if (state === "connected" && member.lost) {
       member.lost = false;
       say(`${member.name} is connected again`);
@@ -197,8 +198,8 @@ export class Members {
 }
 
 /**
- * What is known of a member's microphone or camera. One that says nothing of it runs another
- * program: all that can be seen is whether it sends a track.
+ * Returns the state of a member's microphone or camera. A member that has sent no `info` may run
+ * another program. Then all that can be seen is whether it sends a track.
  *
  * @param {boolean | null | undefined} said
  * @param {MediaStreamTrack[]} tracks

@@ -1,13 +1,13 @@
-/** What can go wrong, in words: from a cause to what has happened and what one can do about it. */
+/** Says in words what has gone wrong and what the user can do about it. */
 
 /**
  * @typedef {object} Problem
- * @property {string} text What is wrong, in a sentence.
- * @property {string} remedy What to do about it; "" if nothing helps.
+ * @property {string} text A sentence that says what is wrong.
+ * @property {string} remedy What the user can do about it; "" if nothing helps.
  */
 
-/** What else one can do before the call when camera or microphone is missing. */
-export const JOIN_WITHOUT = "You can also join without: you will see and hear the others.";
+/** Added in the lobby when camera or microphone is missing. */
+export const JOIN_WITHOUT = "You can join anyway, and will see and hear the others.";
 
 /** @type {Problem} */
 const INSECURE = {
@@ -17,7 +17,7 @@ const INSECURE = {
   remedy: "Open it over https, or on that machine as localhost.",
 };
 
-/** Of several causes the first is told: what a click can mend before what takes a purchase. */
+/** If there are several causes, the first in this order is told: it is the easiest to mend. */
 const MEDIA_CAUSES = /** @type {const} */ ([
   "NotAllowedError",
   "NotReadableError",
@@ -25,19 +25,20 @@ const MEDIA_CAUSES = /** @type {const} */ ([
 ]);
 
 /**
- * Of camera and microphone; `what` is one of them or both, `message` the browser's own.
+ * The problems of camera and microphone. `what` is one of them or both, and `message` is the
+ * browser's.
  *
  * @type {Record<typeof MEDIA_CAUSES[number] | "other", (what: string, message: string) => Problem>}
  */
 const MEDIA = {
   NotAllowedError: (what) => ({
-    text: `This page may not use your ${what}.`,
+    text: `This page is not allowed to use your ${what}.`,
     remedy:
-      "Choose the icon beside the address, allow it there, and try again. If it is allowed " +
-      "there, the settings of your system may forbid it to the browser.",
+      "Click the icon beside the address, allow it there, and try again. If it is allowed there, " +
+      "your system’s settings may forbid it to the browser.",
   }),
   NotReadableError: (what) => ({
-    text: `Your ${what} cannot be read: another program may be using it.`,
+    text: `Your ${what} cannot be opened: another program may be using it.`,
     remedy: "Close the other program and try again.",
   }),
   NotFoundError: (what) => ({
@@ -57,25 +58,25 @@ export const problems = {
   }),
   unreachable: () => ({
     text: "The server does not answer.",
-    remedy: "See whether you are online and the server is running, then join again.",
+    remedy: "Check that you are online and that the server is running. Then join again.",
   }),
   reconnecting: () => ({
     text: "The server does not answer. Reconnecting…",
-    remedy: "Those you are connected to stay; nobody new can come in meanwhile.",
+    remedy: "The people you are connected to stay, but nobody new can join meanwhile.",
   }),
   notBack: () => ({
-    text: "The server does not let you into this room again. Still trying…",
-    remedy: "Those you are connected to stay; nobody new can come in meanwhile.",
+    text: "The server does not let you back into this room. Still trying…",
+    remedy: "The people you are connected to stay, but nobody new can join meanwhile.",
   }),
   /** @type {(names: string[]) => Problem} */
   unconnected: (names) => ({
     text: `No direct connection to ${list(names)} was possible.`,
     remedy:
-      "If this persists, one of you is behind a network which needs a TURN server: see the " +
-      "server’s SIGNALING_ICE_SERVERS setting.",
+      "If this persists, one of you is on a network that needs a TURN server. See the server’s " +
+      "SIGNALING_ICE_SERVERS setting.",
   }),
   refused: () => ({
-    text: "The server has not accepted this room: perhaps its name is too long.",
+    text: "The server has not accepted this room. Its name may be too long.",
     remedy: "Choose a shorter name.",
   }),
   notJoined: () => ({
@@ -85,15 +86,15 @@ export const problems = {
   /** @type {(message: string) => Problem} */
   configuration: (message) => ({
     text: `This browser cannot make calls with the server’s settings: ${message}`,
-    remedy: "Tell whoever runs the server: it is about its SIGNALING_ICE_SERVERS setting.",
+    remedy: "Tell whoever runs the server to check its SIGNALING_ICE_SERVERS setting.",
   }),
   /**
-   * Without the browser's words: they may quote whatever the other side has sent.
+   * The browser's message is left out, as it may quote whatever the other side has sent.
    *
    * @type {(name: string) => Problem}
    */
   negotiation: (name) => ({
-    text: `The connection to ${name} could not be agreed on.`,
+    text: `The connection to ${name} could not be negotiated.`,
     remedy: "",
   }),
   /** @type {(message: string) => Problem} */
@@ -102,7 +103,7 @@ export const problems = {
 
 const NOT_JOINED = "failed to join room";
 
-/** Errors of the server that nobody can help: a member left before it got what was sent to it. */
+/** Errors of the server that are harmless: a member left before a message reached it. */
 const HARMLESS = new Set([
   "failed to transfer offer",
   "failed to transfer answer",
@@ -110,8 +111,8 @@ const HARMLESS = new Set([
 ]);
 
 /**
- * @param {MediaStream} stream What could be had.
- * @param {Error[]} errors What happened on the way.
+ * @param {MediaStream} stream The stream that could be opened.
+ * @param {Error[]} errors The errors of the attempts to open it.
  * @returns {Problem | null} Null if nothing is missing.
  */
 export function mediaProblem(stream, errors) {
@@ -129,25 +130,26 @@ export function mediaProblem(stream, errors) {
 }
 
 /**
- * What kept one from joining.
+ * Returns the problem that kept the user from joining.
  *
- * @param {Error} error What `joinRoom` was rejected with.
+ * @param {Error} error The reason with which `joinRoom` was rejected.
  * @returns {Problem | null} Null if the page has closed the client itself.
  */
 export function joinProblem({ name, message }) {
   if (name === "AbortError") return null;
   if (message === NOT_JOINED) return { ...problems.notJoined(), remedy: "Join again in a moment." };
   if (message === "invalid payload") return problems.refused();
-  // The SDK's own are plain errors; those of the browser have names.
+  // The SDK's own errors are plain; those of the browser have names.
   return name === "Error" ? problems.unreachable() : problems.configuration(message);
 }
 
 /**
- * What keeps one out of the room during the call.
+ * Returns the problem that keeps the user out of the room during the call.
  *
  * @param {string} message The server's error.
- * @param {boolean} reconnecting Otherwise it comes from a server that took long to answer.
- * @returns {Problem | null} Null if nothing does.
+ * @param {boolean} reconnecting Whether the client is reconnecting. If not, the error is the late
+ *   answer of a slow server.
+ * @returns {Problem | null} Null if the error does not keep the user out.
  */
 export function roomProblem(message, reconnecting) {
   if (reconnecting) return problems.notBack();
@@ -156,7 +158,7 @@ export function roomProblem(message, reconnecting) {
 
 /**
  * @param {string} message The server's error.
- * @returns {string | null} Null if it need not trouble anybody.
+ * @returns {string | null} The text to show; null if the error is harmless.
  */
 export function serverProblem(message) {
   return HARMLESS.has(message) ? null : `The server reports: ${message}`;

@@ -1,4 +1,4 @@
-/** Rooms by name: in the address, in a link, and a new one that can be said over the phone. */
+/** The names of rooms: in the address, in a link, and new ones that can be said over the phone. */
 
 /** The server's SIGNALING_MAX_ROOM_NAME, in code points. */
 export const MAX_ROOM_NAME = 255;
@@ -10,9 +10,9 @@ const BEINGS = `badger beaver bison crane dolphin eagle falcon ferret finch fox 
   jaguar kestrel koala lark lemur lynx marten moose newt ocelot osprey otter owl panda pelican
   puffin raven robin seal sparrow stork swan tapir tiger walrus whale wren`.split(/\s+/);
 
-/** What to call a room that nobody has named. */
+/** Returns a name for a room that nobody has named. */
 export function proposedRoom() {
-  // Two windows on one computer are there to meet; elsewhere strangers must not.
+  // Two windows on one computer are meant to meet. Elsewhere, strangers must not.
   return isLocal() ? "demo" : randomRoom();
 }
 
@@ -20,13 +20,13 @@ function randomRoom() {
   return `${anyOf(QUALITIES)}-${anyOf(BEINGS)}-${10 + random(90)}`;
 }
 
-/** The room that the address names, "" if none. */
+/** Returns the room that the address names; "" if none. */
 export function roomInAddress() {
   const hash = location.hash.slice(1);
   try {
     return decodeURIComponent(hash).trim();
   } catch {
-    return hash.trim(); // Typed by hand, with a percent sign that stands for itself.
+    return hash.trim(); // It was typed by hand, with a percent sign that stands for itself.
   }
 }
 
@@ -39,7 +39,7 @@ export function linkTo(room) {
 }
 
 /**
- * Makes the address name the room, so that reloading leads there; no `hashchange` follows.
+ * Puts the room into the address, so that a reload leads there. No `hashchange` event follows.
  *
  * @param {string} room
  */
@@ -47,7 +47,7 @@ export function setRoomInAddress(room) {
   history.replaceState(null, "", `#${encodeURIComponent(room)}`);
 }
 
-/** Whether the link means something else on every other machine. */
+/** Whether the page is opened as localhost, so that its link leads nowhere on other machines. */
 export function isLocal() {
   return /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
 }

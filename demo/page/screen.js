@@ -7,7 +7,7 @@ import { problems } from "./problems.js";
 import { say } from "./status.js";
 import { Tile } from "./tile.js";
 
-/** Shares one's own screen: the button, and the tile that shows what the others see. */
+/** Shares the user's screen: the button, and the tile that shows what the others see. */
 export class Screen {
   #button;
   #client;
@@ -27,7 +27,7 @@ export class Screen {
     this.#button = button;
     this.#client = client;
     this.#grid = grid;
-    // Phones have none, nor have pages that are not secure.
+    // Phones do not have this, nor do pages that are not secure.
     button.hidden = !navigator.mediaDevices?.getDisplayMedia;
     button.addEventListener("click", () => this.#press(), { signal });
     client.addEventListener("screenend", () => this.#show(), { signal });
@@ -47,7 +47,7 @@ export class Screen {
       this.#show();
     } catch (error) {
       const { name, message } = /** @type {Error} */ (error);
-      // To decline is no problem; that the system forbids it has the same name.
+      // Declining is no problem. A refusal by the system is one, and has the same name.
       const declined = name === "NotAllowedError" && !/system/i.test(message);
       const left = name === "AbortError";
       if (!declined && !left) say(problems.screen(message).text);

@@ -1,20 +1,20 @@
 /**
- * What the page remembers. Each tab keeps its own over a reload: on one computer two may be in a call
- * under two names, and one of them muted. The name is also proposed to tabs to come; whether somebody
- * is muted is not, for that would be a surprise days later.
+ * Remembers the user's choices. Each tab keeps its own over a reload, since two tabs may be in a
+ * call under two names, one of them muted. A new tab proposes the last name. It does not start
+ * muted, as that would be a surprise days later.
  */
 
 const NAME = "pysignaling.name";
 const OFF = "pysignaling.off";
 
-/** In characters; longer ones that members send are cut. */
+/** The length to which names are cut, in characters. */
 export const MAX_NAME = 60;
 
-// They would change the order of what stands around a name, or nothing that is seen.
+/** Characters that cannot be seen, or that change the order of the text around a name. */
 const INVISIBLE = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
- * What is shown of what somebody calls itself; "" if nothing.
+ * Returns the part of a name that is shown; "" if nothing is left of it.
  *
  * @param {string} name
  */
@@ -32,7 +32,7 @@ export function rememberName(name) {
   remember("localStorage", NAME, name);
 }
 
-/** @returns {string[]} Of "audio" and "video" what the user has turned off in this tab. */
+/** @returns {string[]} Which of "audio" and "video" the user has turned off in this tab. */
 export function rememberedOff() {
   return (recall("sessionStorage", OFF) ?? "").split(" ").filter(Boolean);
 }
@@ -42,7 +42,7 @@ export function rememberOff(kinds) {
   remember("sessionStorage", OFF, kinds.join(" "));
 }
 
-// Browsers may be told to let pages remember nothing.
+// A browser may be set to let pages store nothing: then these throw.
 
 /**
  * @param {"localStorage" | "sessionStorage"} storage
@@ -65,6 +65,6 @@ function remember(storage, key, value) {
   try {
     globalThis[storage].setItem(key, value);
   } catch {
-    // It is asked for again, then.
+    // The user is asked again the next time.
   }
 }

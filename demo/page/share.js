@@ -4,14 +4,14 @@ import { byId, within } from "./dom.js";
 import { say } from "./status.js";
 
 /**
- * Copies it; where the browser does not allow that, shows it for the user to copy.
+ * Copies the link, or shows it for the user to copy if the browser does not allow that.
  *
  * @param {string} link
  */
 export async function copyLink(link) {
   try {
     await navigator.clipboard.writeText(link);
-    say("Link copied. Send it to whoever should join.");
+    say("Link copied. Send it to anyone who should join.");
   } catch {
     show(link);
   }

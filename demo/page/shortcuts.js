@@ -1,13 +1,13 @@
 /**
- * Keys that press the buttons which name them in `aria-keyshortcuts`, as "Alt+M". Never a letter
- * alone: those who speak to their computer would press it with every word.
+ * Keys that press the buttons which name them in `aria-keyshortcuts`, such as "Alt+M". A letter
+ * alone is never used: users who control their computer by voice would press it with every word.
  */
 
-/** Where Alt with a letter may be how one types another letter. */
+/** Elements in which Alt and a letter may type another letter. */
 const TYPING = "input, textarea, select, [contenteditable]";
 
 /**
- * @param {HTMLElement} element That the buttons are in.
+ * @param {HTMLElement} element The element that contains the buttons.
  * @param {AbortSignal} signal
  */
 export function shortcuts(element, signal) {
@@ -21,7 +21,7 @@ export function shortcuts(element, signal) {
     if (event.isComposing) return;
     if (event.target instanceof Element && event.target.closest(TYPING)) return;
     if (document.querySelector("dialog[open]")) return;
-    // Not by `key`: with Alt some systems make another letter of it.
+    // `key` would not do: with Alt, some systems make another letter of it.
     const button = buttons.get(event.code.replace("Key", "Alt+"));
     if (!button || button.hidden) return;
     event.preventDefault();

@@ -1,6 +1,6 @@
 import { rescueFocus } from "./dom.js";
 
-/** Plays streams. Browsers may refuse that until the page is touched: a button asks for it then. */
+/** Plays streams. If the browser refuses that until the page is clicked, a button asks for it. */
 export class Sound {
   #button;
   #refuge;
@@ -9,7 +9,7 @@ export class Sound {
 
   /**
    * @param {HTMLElement} button
-   * @param {HTMLElement} refuge Where the focus goes when the button goes that has it.
+   * @param {HTMLElement} refuge Gets the focus if the button has it when that is hidden.
    * @param {AbortSignal} signal
    */
   constructor(button, refuge, signal) {
@@ -23,7 +23,7 @@ export class Sound {
   }
 
   /**
-   * To be called for each new stream.
+   * Plays a video. Must be called for each new stream.
    *
    * @param {HTMLVideoElement} video
    */
@@ -32,7 +32,7 @@ export class Sound {
       await video.play();
       this.#waiting.delete(video);
     } catch (error) {
-      // Others mean that the stream was replaced or its tile removed meanwhile.
+      // Other errors mean that the stream was replaced or its tile was removed meanwhile.
       const refused = error instanceof DOMException && error.name === "NotAllowedError";
       if (refused) this.#waiting.add(video);
     }

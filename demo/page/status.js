@@ -1,14 +1,16 @@
-/** Short messages that go by themselves; screen readers speak them. */
+/** Shows short messages that disappear by themselves. Screen readers speak them. */
 
 import { byId, shorten } from "./dom.js";
 
-/** Milliseconds; longer for longer ones. */
+/** How long every message is shown, in milliseconds. */
 const SHOWN = 5000;
+/** How much longer it is shown for each of its characters, in milliseconds. */
 const SHOWN_PER_CHARACTER = 40;
+/** How long a message is shown at most, in milliseconds. */
 const SHOWN_AT_MOST = 10_000;
-/** In characters; what others have written may be in it. */
+/** The length to which a message is cut, in characters. It may contain what others have written. */
 const LONGEST = 200;
-/** More would hide the call, and nobody reads them. */
+/** How many messages are shown at once. More would hide the call, and nobody reads them. */
 const MOST = 2;
 
 /**
@@ -26,7 +28,7 @@ export function say(text) {
   setTimeout(() => message.remove(), Math.min(shown, SHOWN_AT_MOST));
 }
 
-/** Takes back what is still shown, for it is about what is over. */
+/** Removes the messages that are still shown, since they are about a call that is over. */
 export function hush() {
   byId("status").replaceChildren();
 }

@@ -5,7 +5,7 @@
 
 import { fromTemplate, within } from "./dom.js";
 
-/** What a tile says instead of showing a picture, by its `state`. */
+/** The text that a tile shows in each `state`. */
 const STATES = {
   connecting: "Connecting…",
   connected: "",
@@ -13,7 +13,7 @@ const STATES = {
   failed: "No direct connection",
 };
 
-/** A picture with its name: of a member, of oneself, or of a screen. */
+/** A picture with a name: of a member, of the user, or of a screen. */
 export class Tile {
   element = fromTemplate("tile");
   video = within(this.element, "video", HTMLVideoElement);
@@ -23,14 +23,14 @@ export class Tile {
   #initials = within(this.element, ".initials");
 
   /**
-   * @param {string} clientId Whose; "me" for one's own, which makes no sound.
-   * @param {boolean} screen Whether it is a screen.
+   * @param {string} clientId The member's id; "me" for the user's own tile, which makes no sound.
+   * @param {boolean} screen Whether the tile shows a screen.
    */
   constructor(clientId, screen = false) {
     this.element.dataset.clientId = clientId;
     if (screen) this.element.dataset.screen = "true";
     this.video.muted = clientId === "me";
-    // Apart from the name: others may call themselves whatever they like.
+    // "You" is not part of the name, since others may call themselves whatever they like.
     this.#own = clientId === "me" && !screen;
     within(this.element, ".you").hidden = !this.#own;
     const enlarge = within(this.element, ".tile-enlarge");
@@ -39,11 +39,11 @@ export class Tile {
   }
 
   /**
-   * Returns whether the stream is another one than before, and has to be played.
+   * Shows other content. Returns whether the stream is a new one, which has to be played.
    *
    * @param {object} content
-   * @param {string} content.name May be "" for one's own.
-   * @param {string} content.initialsOf What somebody calls itself; "" if nothing.
+   * @param {string} content.name The name to show; may be "" for the user's own tile.
+   * @param {string} content.initialsOf The name that the member has set; "" if none.
    * @param {PeerState} content.state
    * @param {MediaStream | null} content.stream
    * @param {DeviceState} content.audio
@@ -66,12 +66,12 @@ export class Tile {
     const done = document.fullscreenElement
       ? document.exitFullscreen()
       : this.element.requestFullscreen();
-    done.catch(() => {}); // The browser has the last word.
+    done.catch(() => {}); // The browser may refuse.
   }
 }
 
 /**
- * All that the tile shows by pictures, for those who do not see them.
+ * Returns in words what the tile shows by pictures, for screen readers.
  *
  * @param {string} name
  * @param {PeerState} state
@@ -98,7 +98,7 @@ function initials(name) {
 }
 
 /**
- * The same for the same name on every screen.
+ * Returns a hue in degrees, which is the same for the same name on every screen.
  *
  * @param {string} name
  */
