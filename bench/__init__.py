@@ -1,11 +1,11 @@
-"""Measures signaling servers: what a unit of work costs in CPU time, and what is lost on the way.
+"""Measures signaling servers: the CPU time that a unit of work costs, and the messages lost.
 
-`python -m bench --help` is the way in. The parts, from the outside in:
+Start with `python -m bench --help`. The parts, from the outside in:
 
 - `__main__`: the command line;
-- `runner`: the order of rounds, one server and one load process at a time;
-- `server`: a server command, started and ended; `guard`: nothing stays behind;
+- `runner`: the order of rounds, with one server and one load process at a time;
+- `server`: starts and ends a server's command; `guard`: sees to it that no process stays behind;
 - `load`: the load process, which runs one of `scenarios` over connections (`client`, `frames`);
-- `readings`, `measure`: what is read from the operating system, and the arithmetic on it;
-- `report`, `plot`, `machine`: what the reader gets.
+- `readings`, `measure`: the figures read from the operating system, and the arithmetic on them;
+- `report`, `plot`, `machine`: the tables, the picture and the description of the machine.
 """

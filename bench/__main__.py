@@ -25,7 +25,7 @@ from bench.server import ServerSpec, distinct, free_port, parse_server
 from bench.settings import FULL, QUICK, Settings
 
 _SPARE_FILES = 200
-"""Descriptors beside the connections, for the server and for the load generator."""
+"""Descriptors that the server and the load generator each need beside their connections."""
 
 _THIS = ("main.py", "-addr", "{host}", "-port", "{port}")
 
@@ -40,7 +40,7 @@ def this_server() -> list[ServerSpec]:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
@@ -50,14 +50,14 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= 600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0, 600 at most")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, up to 600")
     return value
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     words = text.split(",")
     if not all(word.isdecimal() for word in words):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 0,1000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1000")
     return tuple(sorted(set(map(int, words))))
 
 
@@ -76,14 +76,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
             "Measures signaling servers that speak this server's protocol: CPU time per unit of\n"
-            "work, and beside it throughput, latency, loss and memory. Servers take turns.\n"
-            "Figures are medians over the rounds, losses are sums. Ratios are to the last server:\n"
-            "below 1.00 is better than it."
+            "work, and also throughput, latency, loss and memory. Servers take turns. Figures are\n"
+            "medians of the rounds; losses are sums. Ratios are to the last server: below 1.00 is\n"
+            "better."
         ),
         epilog=f"scenarios:\n{scenarios}\n\n"
-        "Sizes in the descriptions are the defaults of a full run. A server that dies, does not\n"
-        "listen within 10 seconds or loses messages is shown as such, and the run goes on. A full\n"
-        "run of two servers takes about eight minutes and wants the machine for itself.",
+        "The descriptions give the sizes of a full run with the defaults. If a server dies, does\n"
+        "not listen within 10 seconds or loses messages, the report says so, and the run goes on.\n"
+        "A full run of two servers takes about eight minutes. Nothing else should use the machine\n"
+        "meanwhile.",
     )
     parser.add_argument(
         "scenarios", nargs="*", metavar="scenario", help="what to run (default: everything)"
@@ -100,11 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline",
         metavar="NAME",
-        help="the server that costs are divided by (default: the last, which is tornado without"
-        " any --server)",
+        help="the server by whose costs the others' are divided (default: the last one, which"
+        " without --server is tornado)",
     )
-    parser.add_argument("--quick", action="store_true", help="see that it works, in under a minute")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
+    parser.add_argument(
+        "--quick", action="store_true", help="check in under a minute that everything works"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all measurements to FILE")
     parser.add_argument(
         "--plot",
         metavar="FILE.png",
@@ -113,21 +116,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     sizes = parser.add_argument_group("sizes")
     for flag, kind, text in (
-        ("rounds", _count, "rounds, of which the median is taken"),
-        ("seconds", _seconds, "length of a measured window"),
-        ("message-bytes", _count, "length of an offer or answer"),
-        ("pairs", _count, "rooms of two that talk"),
-        ("idle-rooms", _numbers, "steps of the scenario rooms"),
-        ("burst", _count, "candidates sent at once"),
-        ("mesh-members", _count, "members of the mesh"),
-        ("connect-clients", _count, "clients of connect, side by side"),
-        ("idle-connections", _count, "connections of idle"),
+        ("rounds", _count, "number of rounds, of which the median is taken"),
+        ("seconds", _seconds, "length of a measured window in seconds"),
+        ("message-bytes", _count, "length of an offer or answer in bytes"),
+        ("pairs", _count, "number of rooms with two members that talk"),
+        ("idle-rooms", _numbers, "numbers of idle rooms in the scenario rooms"),
+        ("burst", _count, "number of candidates sent at once"),
+        ("mesh-members", _count, "number of members in the scenario mesh"),
+        ("connect-clients", _count, "number of concurrent clients in the scenario connect"),
+        ("idle-connections", _count, "number of connections in the scenario idle"),
         (
             "stall",
             _seconds,
-            "silence after which a closed loop goes on without an answer, in seconds",
+            "seconds of silence after which a pair sends again without an answer",
         ),
-        ("settle", _seconds, "patience of idle with a server that closes late, in seconds"),
+        ("settle", _seconds, "seconds that the scenario idle waits for a server that closes late"),
     ):
         default = getattr(FULL, flag.replace("-", "_"))
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default:g}"
@@ -137,16 +140,19 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--host",
         default="127.0.0.1",
-        help="loopback address to connect to; what {host} in a --server stands for (%(default)s)",
+        help="loopback address to connect to, which replaces {host} in a --server (%(default)s)",
     )
     where.add_argument(
         "--server-cores",
         type=_numbers,
         metavar="N,N",
-        help="cores that the server may use (the first)",
+        help="cores that the server may use (the first one)",
     )
     where.add_argument(
-        "--load-core", type=_numbers, metavar="N", help="core of the load generator (the second)"
+        "--load-core",
+        type=_numbers,
+        metavar="N",
+        help="core that the load generator may use (the second one)",
     )
     return parser
 
@@ -161,7 +167,7 @@ def _placement(args: argparse.Namespace, warn: list[str]) -> Placement:
     cores = machine.cores()
     if len(cores) < 2:
         why = "only one core" if cores else "the system cannot pin a process to a core"
-        warn.append(f"{why}: server and load generator may take time from each other")
+        warn.append(f"{why}: server and load generator may take CPU time from each other")
         return Placement((), ())
     placement = Placement(args.server_cores or (cores[0],), args.load_core or (cores[1],))
     if set(placement.server) & set(placement.load):
@@ -170,7 +176,7 @@ def _placement(args: argparse.Namespace, warn: list[str]) -> Placement:
 
 
 def _fit(settings: Settings, scenarios: Sequence[str], warn: list[str]) -> Settings:
-    """Raise the limit of open files as far as needed; shrink what does not fit, saying so."""
+    """Raise the limit of open files as far as needed, or shrink the scenarios and warn of it."""
     wanted = max(SCENARIOS[name].connections(settings) for name in scenarios) + _SPARE_FILES
     limit = machine.raise_file_limit(wanted)
     if limit >= wanted:
@@ -179,19 +185,19 @@ def _fit(settings: Settings, scenarios: Sequence[str], warn: list[str]) -> Setti
     rooms = tuple(n for n in settings.idle_rooms if n + 2 * settings.pairs <= room)
     connections = min(settings.idle_connections, room)
     warn.append(
-        f"{wanted:,} open files are wanted and no more than {limit:,} allowed: idle is cut to"
+        f"{wanted:,} open files are needed and only {limit:,} allowed: idle is cut to"
         f" {connections:,} connections, rooms to the steps {', '.join(map(str, rooms)) or '(none)'}"
     )
     return replace(settings, idle_connections=connections, idle_rooms=rooms)
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, names: list[str]) -> None:
-    """Refuse, before anything is measured, what would fail after."""
+    """Exit with a message if the arguments would fail only after the measurements."""
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown:
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     if not is_loopback(args.host):
-        parser.error(f"{args.host} is not a loopback address; load goes nowhere else")
+        parser.error(f"{args.host} is not a loopback address, and load goes nowhere else")
     try:
         free_port(args.host)
     except OSError as error:
@@ -217,11 +223,11 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, names: lis
             parser.error(f"no core {core}; there are {', '.join(map(str, allowed)) or 'none'}")
     needs_main = args.servers is None
     if needs_main and not Path("main.py").is_file():
-        parser.error("no main.py here: run in the root of a checkout, or name a --server")
+        parser.error("no main.py here: run this in the root of a checkout, or name a --server")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the arguments say; return 1 if a server gave no figures at all, else 0."""
+    """Run the bench; return 0, or 1 if a server gave no figures at all, or 130 on Ctrl-C."""
     parser = _parser()
     args = parser.parse_args(argv)
     names: list[str] = list(dict.fromkeys(args.scenarios)) or list(SCENARIOS)
@@ -234,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = _fit(_settings(args), names, warn)
     placement = _placement(args, warn)
     if EVENT_LOOP == "asyncio":
-        warn.append("without uvloop the load generator saturates early")
+        warn.append("without uvloop, the load generator soon reaches its limit")
 
     about: dict[str, Any] = {
         "machine": machine.describe(),
@@ -270,10 +276,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave_in_order() -> None:
-    """Make an exception of the signals that end a process: they skip what ends the servers."""
+    """Turn the signals that end a process into an exception, so that the servers are ended too."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # Whoever started this with nohup wants it to stay.
+        # nohup has the signal ignored, so that the process stays.
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda signum, _: sys.exit(128 + signum))
 

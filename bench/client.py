@@ -1,4 +1,4 @@
-"""Connections of the load generator: an HTTP upgrade, then frames, on a bare asyncio transport."""
+"""Connections of the load generator: an HTTP upgrade and then frames, on an asyncio transport."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _REQUEST = (
 
 
 class StepFailed(Exception):
-    """A handshake, join or close did not come about; says which, and why."""
+    """A handshake, join or close has failed. The message says which, and why."""
 
 
 def ignore(data: bytes, start: int, end: int) -> None:
-    """Receive nothing."""
+    """Ignore a message."""
 
 
 def client_id_in(message: bytes) -> str | None:
-    """Return the id that a `notify-client-id` message gives, None for every other message.
+    """Return the id in a `notify-client-id` message; None for any other message.
 
-    Also reads the base64 string that the ancestor of the protocol sends as payload.
+    The payload may also be a base64 string, as the protocol's ancestor sends it.
     """
     value = json.loads(message)
     if value.get("type") != "notify-client-id":
@@ -41,8 +41,8 @@ class Client(asyncio.Protocol):
     """One WebSocket connection.
 
     After `join`, set `receive` to be called with every message as (data, start, end). Pings are
-    answered. Reading and writing never wait: what the kernel does not take, the transport keeps, so
-    it is for the scenario to bound how much it has under way.
+    answered. Reading and writing never wait: the transport keeps what the kernel does not take, so
+    a scenario must limit how much it has under way.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
@@ -56,18 +56,18 @@ class Client(asyncio.Protocol):
         self._leaving = False
         self._transport: asyncio.Transport
         self.receive_other: frames.Receive = ignore
-        """What receives the messages that nobody else wants; `join` makes it receive all."""
+        """Receives the messages that nobody else wants, and after `join` all messages."""
         self.id = ""
         self.connected = False
         self.dropped = False
-        """Whether the connection ended without our leaving."""
+        """Whether the connection ended although this client did not leave."""
 
     # Steps
     # -------------------------------------------------------------------------------------------
 
     @classmethod
     async def open(cls, host: str, port: int, timeout: float) -> Client:
-        """Connect, upgrade and wait for the client id; raise StepFailed if that does not happen."""
+        """Connect, upgrade and wait for the client id; raise StepFailed if that fails."""
         loop = asyncio.get_running_loop()
         client = cls(loop, timeout)
         try:
@@ -82,17 +82,17 @@ class Client(asyncio.Protocol):
     async def join(self, room: str) -> None:
         """Join `room` and wait until the server has done it.
 
-        Nothing acknowledges a join, so the client sends itself an offer, which comes back once the
-        join is through.
+        The server does not acknowledge a join. So the client sends itself an offer, which comes
+        back once the join is done.
         """
         probe = frames.frame(frames.description("offer", self.id, 0))
         self.write(frames.join(room) + probe)
         await self._wait("join")
 
     async def leave(self) -> None:
-        """Close with 1000; wait for the server's close frame or the end of the connection.
+        """Close with 1000 and wait for the server's close frame or the end of the connection.
 
-        Raise StepFailed if neither comes in time; the connection is closed all the same.
+        Raises StepFailed if neither comes in time. The connection is closed all the same.
         """
         if not self.connected:
             return
@@ -105,19 +105,19 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without a close frame."""
         self._leaving = True
         if self.connected:
             self._transport.abort()
 
     def write(self, data: bytes) -> None:
-        """Send bytes that are frames already, unless the connection has ended."""
+        """Send bytes that are frames already; do nothing if the connection has ended."""
         if self.connected:
             self._transport.write(data)
 
     @property
     def receive(self) -> frames.Receive:
-        """What is called with each message."""
+        """The function that is called with each message."""
         return self._reader.receive
 
     @receive.setter
@@ -152,12 +152,11 @@ class Client(asyncio.Protocol):
     # --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
         self.connected = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release whoever waits: a leaving client has what it wanted, any other has failed."""
+        """End the step that is waited for: `leave` has succeeded, any other has failed."""
         self.connected = False
         if self._leaving:
             self._done()
@@ -166,7 +165,7 @@ class Client(asyncio.Protocol):
             self._fail("the server ended the connection")
 
     def data_received(self, data: bytes) -> None:
-        """Read the answer to the upgrade first, frames ever after."""
+        """Read the answer to the upgrade, and after that frames."""
         if self._head is not None:
             self._head += data
             head, separator, data = self._head.partition(b"\r\n\r\n")
@@ -190,7 +189,7 @@ class Client(asyncio.Protocol):
         if not self.id:
             client_id = client_id_in(data[start:end])
             if client_id is not None:
-                # Set here, not by the awaiting task, which may run after the next message.
+                # The awaiting task would be too late: it may run after the next message.
                 self.id = client_id
                 self._done(client_id)
         elif frames.number_in(data, start, end) >= 0:

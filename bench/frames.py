@@ -1,6 +1,6 @@
-"""WebSocket frames as a client needs them, and the messages that the load is made of.
+"""WebSocket frames for a client, and the messages of which the load is made.
 
-Only what a load generator wants: frames are built once and patched, and incoming messages are
+It has only what a load generator needs. Frames are built once and patched. Incoming messages are
 handed on as a slice of the received bytes instead of being copied and decoded.
 """
 
@@ -12,25 +12,28 @@ from collections.abc import Callable
 from itertools import cycle
 
 MASK = b"\x37\xfa\x21\x3d"
-"""One masking key for all frames: it costs a server what any other does (RFC 6455, 5.3)."""
+"""The masking key of all frames. It costs a server as much as any other (RFC 6455, 5.3)."""
 
 MARK = b"bench:"
-"""Precedes the number in every message that is relayed."""
+"""The bytes before the number in every message that is relayed."""
 
 DIGITS = 14
-"""Width of a message number: six digits of stream, eight of position in it."""
+"""The width of a message number: six digits for the stream, eight for the position in it."""
 
 STREAM_SPAN = 10**8
+"""How many message numbers one stream has."""
+
 MAX_STREAMS = 10**6
+"""The greatest number of streams."""
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 Receive = Callable[[bytes, int, int], None]
-"""Called with (data, start, end): one message is `data[start:end]`."""
+"""A function that is called with (data, start, end), where the message is `data[start:end]`."""
 
 
 class ProtocolError(Exception):
-    """A server sent what no server may send (RFC 6455, 5.1 and 5.2)."""
+    """A server has sent bytes that no server may send (RFC 6455, 5.1 and 5.2)."""
 
 
 def mask(payload: bytes, key: bytes = MASK) -> bytes:
@@ -64,16 +67,16 @@ def pong_frame(payload: bytes) -> bytes:
 
 
 class Template:
-    """A masked frame in which only the number after `MARK` changes from one sending to the next.
+    """A masked frame in which only the number after `MARK` changes from one message to the next.
 
-    `fill` masks 14 bytes instead of the whole message, which is what keeps the load generator
-    cheaper than a server.
+    `fill` masks 14 bytes instead of the whole message. This keeps the load generator cheaper than a
+    server.
     """
 
     __slots__ = ("_head", "_key", "_tail")
 
     def __init__(self, payload: bytes) -> None:
-        """Build the frame of `payload`, which holds `MARK` once, followed by `DIGITS` digits."""
+        """Build the frame of `payload`, which contains `MARK` once, followed by `DIGITS` digits."""
         whole = frame(payload)
         in_payload = payload.index(MARK) + len(MARK)
         at = len(whole) - len(payload) + in_payload
@@ -84,7 +87,7 @@ class Template:
         self._key = int.from_bytes(key[:DIGITS], "big")
 
     def fill(self, number: int) -> bytes:
-        """Return the frame numbered `number`, 0 <= number < 10**14."""
+        """Return the frame with `number` in it, 0 <= number < 10**14."""
         slot = int.from_bytes(b"%014d" % number, "big") ^ self._key
         return b"".join((self._head, slot.to_bytes(DIGITS, "big"), self._tail))
 
@@ -101,8 +104,8 @@ def number_in(data: bytes, start: int, end: int) -> int:
 class FrameReader:
     """Splits a byte stream from a server into messages.
 
-    Each complete message goes to `receive` at once, in order. A message that came as one frame, as
-    nearly all do, is not copied. Control frames go to `on_ping` and `on_close`; pongs are ignored.
+    Each complete message goes to `receive` at once, in order. A message in one frame, as nearly all
+    are, is not copied. Control frames go to `on_ping` and `on_close`; pongs are ignored.
     """
 
     __slots__ = ("_fragments", "_rest", "on_close", "on_ping", "receive")
@@ -118,11 +121,11 @@ class FrameReader:
         self.on_ping = on_ping
         self.on_close = on_close
         self._rest = b""
-        """The beginning of a frame whose end has not come."""
+        """The beginning of a frame whose end has not come yet."""
         self._fragments: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream; raise ProtocolError on what no server may send."""
+        """Take the next bytes of the stream; raise ProtocolError if no server may send them."""
         if self._rest:
             data = self._rest + data
         at = 0
@@ -186,10 +189,10 @@ def join(room: str) -> bytes:
 
 
 def description(kind: str, client_id: str, size: int) -> bytes:
-    """Return an offer or answer to `client_id` as JSON, `size` bytes long, or a little if too few.
+    """Return an offer or answer to `client_id` as JSON of `size` bytes.
 
-    The SDP is made of lines like a browser's, so that a server meets as many JSON escapes as in a
-    real one.
+    It is a little longer if `size` is too small for it. The SDP is made of lines like a browser's,
+    so that a server meets as many JSON escapes as in a real one.
     """
     start = f"v=0\r\no=- {MARK.decode()}{'0' * DIGITS} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 
@@ -203,7 +206,7 @@ def description(kind: str, client_id: str, size: int) -> bytes:
         if len(build(longer)) + len(_encode("a=\r\n")) > size:
             break
         sdp = longer
-    # The last line takes what is left; its own six bytes are "a=" and the escaped line end.
+    # The last line takes what is left. Its own six bytes are "a=" and the escaped end of the line.
     if left >= 6:
         sdp += f"a={'x' * (left - 6)}\r\n"
     return build(sdp)

@@ -1,7 +1,7 @@
-"""Child processes that do not outlive the bench, however it ends.
+"""Sees to it that child processes do not outlive the bench, however it ends.
 
 `python -m bench.guard` reads lines `+PID` and `-PID`. The system closes its input when the bench
-ends, by whatever signal, and then it kills what is still on its list.
+ends, by whatever signal. Then it kills the processes that are still on its list.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a `python -m bench...`, wherever the bench was started."""
+    """Return an environment in which `python -m bench...` works from any working directory."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path}
 
 
 def _popen(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-    """Start a process in a group of its own: Ctrl-C is for the bench, which ends the others."""
+    """Start a process in a group of its own, so that Ctrl-C reaches only the bench."""
     if os.name == "posix":
         options["process_group"] = 0
     return subprocess.Popen(argv, **options)
 
 
 def kill(pid: int) -> None:
-    """End a process that `Guard` started, and its descendants, by force; harmless if it has ended.
+    """End a process that `Guard` started, and its descendants, by force.
 
-    On Windows the descendants are left.
+    Does nothing if it has ended. On Windows the descendants are left.
     """
     with suppress(OSError):
         if os.name == "posix":
@@ -45,7 +45,7 @@ def kill(pid: int) -> None:
 
 
 class Guard:
-    """Starts processes and sees to it that they end; a context manager around the whole run."""
+    """Starts processes and sees to it that they end. A context manager around the whole run."""
 
     def __init__(self) -> None:
         """Start the process that watches this one."""
@@ -81,7 +81,7 @@ class Guard:
 
     def _tell(self, line: str) -> None:
         assert self._watcher.stdin is not None
-        # Without a watcher the run is as good, as long as it ends in order.
+        # A run that ends in order does not need the watcher.
         with suppress(OSError):
             self._watcher.stdin.write(line.encode() + b"\n")
             self._watcher.stdin.flush()
@@ -96,7 +96,7 @@ def left(lines: Iterable[str]) -> set[int]:
 
 
 def main(lines: IO[str]) -> None:
-    """Wait for the bench to end."""
+    """Wait for the bench to end, then kill the processes that it has left."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

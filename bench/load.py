@@ -1,9 +1,9 @@
 """The load process: `python -m bench.load` reads one job as JSON from standard input and runs it.
 
-It answers on standard output, one JSON object a line: `{"progress": text}`, `{"measurement":
-{...}}` as soon as each is complete, and at the end `{"end": text}`, where an empty text means that
-the scenario ran to its end. It is a process of its own so that it has a core, an interpreter lock
-and a CPU clock of its own.
+It answers on standard output with one JSON object a line: `{"progress": text}`, `{"measurement":
+{...}}` for each complete measurement, and at the end `{"end": text}`, where an empty text means
+that the scenario ran to its end. As a process of its own, it has a core, an interpreter lock and a
+CPU clock of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ except ImportError:
 
 @dataclass(frozen=True)
 class Job:
-    """One scenario against one server that listens already."""
+    """One scenario to run against one server that listens already."""
 
     scenario: str
     host: str
@@ -56,7 +56,7 @@ class Job:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is a literal loopback address, the only kind that load may go to."""
+    """Return whether `host` is a literal loopback address. Load may go to no other."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run to completion on uvloop if it is there, else on asyncio's own loop."""
+    """Run a coroutine to its end, on uvloop if that is installed, else on asyncio's own loop."""
     if EVENT_LOOP == "asyncio":
         asyncio.run(main)
     else:
@@ -73,7 +73,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def run_job(job: Job, say: Callable[[dict[str, Any]], None]) -> str:
-    """Run a scenario and return why it ended early, or nothing."""
+    """Run a scenario and return why it ended early, or ""."""
 
     def emit(measurement: Measurement) -> None:
         say({"measurement": measurement.to_json()})
@@ -98,7 +98,7 @@ def main() -> None:
     job = Job.from_json(json.loads(sys.stdin.readline()))
     if not is_loopback(job.host):
         raise SystemExit(f"refused: {job.host} is not a loopback address")
-    # Thousands of connections that live until the end would be looked through again and again.
+    # Otherwise the collector would look through thousands of connections again and again.
     gc.set_threshold(50_000, 20, 100)
 
     def say(value: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def main() -> None:
     async def work() -> None:
         say({"end": await run_job(job, say)})
 
-    # Without a pipe there is nobody left to complain to.
+    # If the pipe is broken, nobody is left to be told.
     with suppress(KeyboardInterrupt, BrokenPipeError):
         run(work())
 

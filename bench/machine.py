@@ -1,4 +1,4 @@
-"""What the figures were measured on, and what this process may use of it."""
+"""The machine on which the figures were measured, and its cores and files for this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cpu_model() -> str:
-    """Return the name of the processor as far as the system tells it."""
+    """Return the name of the processor as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -20,14 +20,14 @@ def cpu_model() -> str:
 
 
 def cores() -> list[int]:
-    """Return the cores this process may use; none where the system cannot pin a process."""
+    """Return the cores that this process may use, or [] if the system cannot pin a process."""
     if not hasattr(os, "sched_getaffinity"):
         return []
     return sorted(os.sched_getaffinity(0))
 
 
 def describe() -> dict[str, str]:
-    """Return what someone else needs to judge the figures; never the name of the machine."""
+    """Return what a reader needs to judge the figures, but not the name of the machine."""
     return {
         "cpu": cpu_model(),
         "cores": str(os.cpu_count()),
@@ -37,7 +37,7 @@ def describe() -> dict[str, str]:
 
 
 def raise_file_limit(wanted: int) -> int:
-    """Raise the limit of open files towards `wanted`, for children too; return what it now is."""
+    """Raise the limit of open files towards `wanted`, for children too; return the new limit."""
     try:
         import resource
     except ImportError:
@@ -47,7 +47,7 @@ def raise_file_limit(wanted: int) -> int:
     infinite = resource.RLIM_INFINITY
     if soft == infinite or soft >= wanted:
         return wanted
-    # Only a privileged process may raise the second of the pair.
+    # Only a privileged process may raise the hard limit.
     new_hard = hard if hard == infinite else max(hard, wanted)
     for limits in ((wanted, new_hard), (wanted if hard == infinite else min(wanted, hard), hard)):
         try:

@@ -1,4 +1,4 @@
-"""The arithmetic: counting what was sent and arrived, percentiles, and the costs of a window."""
+"""The arithmetic: counts of messages sent and arrived, percentiles, and the costs of a window."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from bench.frames import STREAM_SPAN
 from bench.readings import Tree
 
 SATURATED = 0.9
-"""Share of its core beyond which the load generator, not the server, may be what was measured."""
+"""The share of its core beyond which the load generator may limit the figures, not the server."""
 
 SLICE = 0.1
-"""Seconds. A paced window is judged in slices, as what disturbs a machine comes and goes."""
+"""The length of the slices in which a paced window is judged, in seconds.
+
+Disturbances of a machine come and go, so a window may be good in parts.
+"""
 
 LATE = 0.0005
-"""Seconds. A slice is late if 1 % of its messages left later than this: so late are its times."""
+"""The delay beyond which a slice is late, in seconds: then 1 % of its messages left later."""
 
 ENOUGH = 0.5
-"""Share of a paced window's slices that must be on time for its times to be worth anything."""
+"""The share of a paced window's slices that must be on time for its times to count."""
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the nearest-rank percentile of unsorted `values`, None if there are none."""
+    """Return the nearest-rank percentile of unsorted `values`; None if there are none."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
@@ -41,9 +44,10 @@ class Punctuality:
 
     @classmethod
     def of(cls, lags: Sequence[tuple[float, float]], seconds: float) -> Punctuality:
-        """Judge a window of `seconds` by (when due since its start, how late sent) of all messages.
+        """Judge a window of `seconds` by the lags of all its messages.
 
-        A slice of which nothing was sent is late.
+        Each lag is a pair: when the message was due, since the start of the window, and how late it
+        was sent. A slice in which nothing was sent is late.
         """
         slices = max(1, math.ceil(seconds / SLICE - 1e-9))
         found: dict[int, list[float]] = {}
@@ -56,11 +60,11 @@ class Punctuality:
 
     @property
     def share(self) -> float:
-        """Share of the slices that were on time."""
+        """The share of the slices that were on time."""
         return len(self.on_time) / self.slices
 
     def keep(self, samples: Iterable[tuple[float, float]]) -> list[float]:
-        """Return the values of those (when due since the start, value) whose slice was on time."""
+        """Return the values of the samples (when due, value) whose slice was on time."""
         return [value for due, value in samples if int(due / SLICE) in self.on_time]
 
 
@@ -70,7 +74,6 @@ class Ledger:
     __slots__ = ("arrived", "duplicates", "latencies", "out_of_order", "sent", "strays")
 
     def __init__(self) -> None:
-        """Start at zero."""
         self.sent = 0
         self.arrived = 0
         self.out_of_order = 0
@@ -80,21 +83,21 @@ class Ledger:
 
     @property
     def lost(self) -> int:
-        """Messages sent and not arrived, those on their way included."""
+        """The number of messages that were sent and have not arrived; they may be on their way."""
         return self.sent - self.arrived
 
 
 class Stream:
     """One sender's numbered messages to one receiver.
 
-    `arrive` is told every number that the receiver sees, and knows from it what came late, twice or
-    astray. A message counts as arrived once, whenever it comes.
+    `arrive` must be called with every number that the receiver sees. It can tell from that which
+    messages came late, twice or astray. A message counts as arrived once, whenever it comes.
     """
 
     __slots__ = ("_base", "_ledger", "_missing", "expected", "next")
 
     def __init__(self, ledger: Ledger, index: int) -> None:
-        """Number the messages of stream `index`, 0 <= index < 10**6, for `ledger`."""
+        """Make the stream `index`, 0 <= index < 10**6, which counts in `ledger`."""
         self._ledger = ledger
         self._base = index * STREAM_SPAN
         self._missing: set[int] = set()
@@ -109,7 +112,7 @@ class Stream:
         return number
 
     def arrive(self, number: int) -> bool:
-        """Count a message that arrived; return False if it is a repetition or belongs elsewhere."""
+        """Count a message that arrived; return False if it came before or belongs elsewhere."""
         ledger = self._ledger
         if number == self.expected < self.next:
             self.expected = number + 1
@@ -139,29 +142,29 @@ class Measurement:
     case: str
     unit: str = "message"
     units: int = 0
-    """Units of work done inside the window."""
+    """Units of work that were done within the window."""
     wall_s: float = 0.0
     server_cpu_s: float = 0.0
     load_cpu_s: float = 0.0
     sent: int = 0
-    """Messages sent, warm-up included, as is everything counted below."""
+    """Messages sent. This and the counts below include the warm-up."""
     arrived: int = 0
     out_of_order: int = 0
     duplicates: int = 0
     strays: int = 0
-    """Messages that reached another member than the one they were for, or a window after theirs."""
+    """Messages that reached the wrong member, or came in a window after their own."""
     disconnects: int = 0
-    """Connections that ended and should not have."""
+    """Connections that ended but should not have."""
     errors: int = 0
     """Messages of type `error` that came back."""
     p50_ms: float | None = None
     p99_ms: float | None = None
     extra: dict[str, float] = field(default_factory=dict)
-    """Figures that only this scenario has; the unit ends the name."""
+    """Figures that only this scenario has. Their names end with the unit."""
     notes: list[str] = field(default_factory=list)
 
     def count(self, ledger: Ledger) -> None:
-        """Take over the counts of `ledger`, and the percentiles of the times it holds."""
+        """Take over the counts of `ledger` and the percentiles of its times."""
         self.sent = ledger.sent
         self.arrived = ledger.arrived
         self.out_of_order = ledger.out_of_order
@@ -173,12 +176,12 @@ class Measurement:
 
     @property
     def lost(self) -> int:
-        """Messages that were sent and did not arrive before the deadline."""
+        """The number of messages that were sent and did not arrive in time."""
         return self.sent - self.arrived
 
     @property
     def load_share(self) -> float | None:
-        """Share of a core that the load generator used, None where it keeps it busy on purpose."""
+        """The share of its core that the load generator used; None if it is busy on purpose."""
         if not self.wall_s or "on_time_share" in self.extra:
             return None
         return self.load_cpu_s / self.wall_s
@@ -192,9 +195,9 @@ class Measurement:
         return (self.load_share or 0.0) > SATURATED
 
     def figures(self) -> dict[str, float]:
-        """Return what is compared between servers; what was not measured is left out.
+        """Return the figures that are compared between servers, without those not measured.
 
-        So are the times of a paced load generator that was late: they are its own.
+        The times of a load generator that was late are left out too: they are its own.
         """
         figures: dict[str, float] = {}
         if self.units and self.wall_s:
@@ -216,7 +219,7 @@ class Measurement:
 
 
 class Meter:
-    """Reads the clocks at both ends of a window: server CPU, own CPU, and the one on the wall."""
+    """Reads the server's and its own CPU time and the wall clock at both ends of a window."""
 
     def __init__(self, tree: Tree) -> None:
         """Open the window now; raise ServerGone if the server has ended."""

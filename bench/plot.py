@@ -1,4 +1,4 @@
-"""The picture: what a relayed message costs a server, against the idle rooms beside it."""
+"""Draws what a relayed message costs a server against the number of idle rooms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report import Row
 
 
 def plot_rooms(found: Sequence[Row], path: str, subtitle: str) -> None:
-    """Write a PNG with a line for each server: medians, and bars over the range of its rounds."""
+    """Write a PNG with a line of medians for each server, and bars for the range of its rounds."""
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     axes = figure.subplots()
     for server in dict.fromkeys(row.server for row in found):

@@ -1,4 +1,4 @@
-"""What the operating system says about a server and all its processes: CPU, memory, descriptors."""
+"""Reads from the operating system what a server and its descendants use: CPU, memory, files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class Footprint:
     """Memory and descriptors at one moment."""
 
     rss: int
-    """Bytes resident, summed over the processes: pages they share count once for each."""
+    """Resident bytes, summed over the processes. Pages that they share count once for each."""
     descriptors: int
     """Open descriptors (handles on Windows)."""
 
 
-# Windows counts handles instead, and each has only its own of the two methods.
+# Windows counts handles instead. Each system has only one of the two methods.
 _descriptors = operator.methodcaller("num_handles" if psutil.WINDOWS else "num_fds")
 
 
 class Tree:
-    """A process and its descendants, found anew for each reading, as workers come and go.
+    """A process and its descendants, which are looked up for each reading, as workers come and go.
 
-    A descendant that detaches itself from its parent (a daemon) is lost to the readings.
+    A descendant that detaches itself from its parent (a daemon) is missing in the readings.
     """
 
     def __init__(self, pid: int) -> None:
@@ -49,19 +49,19 @@ class Tree:
             raise ServerGone("the server process has ended") from error
 
     def cpu_seconds(self) -> float:
-        """Return user plus system time so far, in steps of the kernel's clock (10 ms on Linux)."""
+        """Return the user and system time so far, in steps of the kernel's clock (Linux: 10 ms)."""
         total = 0.0
         for process in self.processes():
             try:
                 times = process.cpu_times()
             except psutil.NoSuchProcess:
                 continue
-            # What ended workers used is credited to the parent that waited for them.
+            # The time of workers that have ended is credited to the parent that waited for them.
             total += times.user + times.system + times.children_user + times.children_system
         return total
 
     def footprint(self) -> Footprint:
-        """Return memory and descriptors now."""
+        """Return the memory and the descriptors in use now."""
         rss = descriptors = 0
         for process in self.processes():
             try:

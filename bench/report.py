@@ -1,4 +1,4 @@
-"""Medians over rounds, ratios to the baseline, and how they are shown."""
+"""Computes medians over rounds and ratios to the baseline, and shows them in tables."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _COUNTS = (
     "disconnects",
     "errors",
 )
-"""Summed over the rounds, as a median would hide a loss in one round of three."""
+"""Counts that are summed over the rounds: a median would hide a loss in one round of three."""
 
 FORMAT = 2
-"""Of the JSON: 1 had ratios to the first server."""
+"""The version of the JSON. In version 1, ratios were to the first server."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Ratio:
 
 
 def ratio(values: Mapping[int, float], base: Mapping[int, float]) -> Ratio | None:
-    """Divide `values` by `base`, both by round; None without a round in which that can be done.
+    """Divide `values` by `base`, both by round; return None if no round has both.
 
-    What slows the machine for a while slows both figures of a round, so that their ratio varies
-    less than they do.
+    Whatever slows the machine for a while slows both figures of a round. So their ratio varies less
+    than they do.
     """
     found = [values[n] / base[n] for n in values if base.get(n, 0.0) > 0]
     return Ratio(median(found), min(found), max(found)) if found else None
@@ -51,7 +51,7 @@ def ratio(values: Mapping[int, float], base: Mapping[int, float]) -> Ratio | Non
 
 @dataclass
 class Row:
-    """One server in one case, all rounds together."""
+    """The results of one server in one case, over all rounds."""
 
     scenario: str
     case: str
@@ -60,20 +60,20 @@ class Row:
     rounds: int
     """Rounds that gave a measurement."""
     failures: list[str]
-    """What became of the others."""
+    """Why the other rounds gave none."""
     median: dict[str, float] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
     by_round: dict[int, float] = field(default_factory=dict)
-    """The figure that servers are compared by, of each round that has it: less is better."""
+    """The figure by which servers are compared, by round. Less is better."""
     ratio: Ratio | None = None
-    """That figure divided by the baseline's; None where no round has both."""
+    """That figure divided by the baseline's; None if no round has both."""
     saturated: int = 0
     """Rounds in which the load generator was at its limit."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def main(self) -> float | None:
-        """The median of what servers are compared by."""
+        """The median of the figure by which servers are compared."""
         return self.median.get(_compared(self.scenario))
 
 
@@ -88,7 +88,7 @@ def medians(samples: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def rows(outcomes: Sequence[Outcome], baseline: str) -> list[Row]:
-    """Return one row for each case and server; ratios are to the server named `baseline`."""
+    """Return one row for each case and server, with ratios to the server named `baseline`."""
     groups: dict[tuple[str, str, str], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.scenario, outcome.case, outcome.server), []).append(outcome)
@@ -118,7 +118,7 @@ def rows(outcomes: Sequence[Outcome], baseline: str) -> list[Row]:
 
 
 def _in_order(found: list[Row]) -> list[Row]:
-    """Put the servers of one case next to each other; they ran one server after another."""
+    """Put the rows of one case next to each other, since the servers ran one after another."""
     cases = list(dict.fromkeys((row.scenario, row.case) for row in found))
     return sorted(found, key=lambda row: cases.index((row.scenario, row.case)))
 
@@ -168,7 +168,7 @@ def _status(row: Row) -> str:
 
 
 def table(heads: Sequence[str], lines: Sequence[Sequence[str]], words: Sequence[int]) -> str:
-    """Return a padded Markdown table; the columns numbered `words` hold words, others figures."""
+    """Return a padded Markdown table. The columns numbered in `words` are aligned to the left."""
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
     left = {range(len(heads))[i] for i in words}
 
@@ -184,7 +184,7 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]], words: Sequence[
 
 
 Column = tuple[str, Callable[[Row], str]]
-"""The head, and what a row has there."""
+"""The head of a column, and a function that returns a row's cell in it."""
 
 
 def _figure(head: str, name: str, digits: int = 1, factor: float = 1) -> Column:
@@ -220,7 +220,7 @@ def _columns(scenario: str, unit: str) -> list[Column]:
             _figure("seconds", "seconds"),
         ]
     elif scenario == "latency":
-        # What the load generator uses is left out: it keeps its core busy on purpose.
+        # The load generator's share is left out, as it keeps its core busy on purpose.
         middle = [
             *_cost(unit),
             _figure("late p99 ms", "lag_p99_ms", 2),
@@ -255,7 +255,7 @@ def _ratios(found: Sequence[Row], servers: Sequence[str]) -> str:
 
 
 def growth(found: Sequence[Row]) -> dict[str, Ratio]:
-    """Return, by server, what a message costs beside the most idle rooms, against the fewest."""
+    """Return, by server, the cost of a message beside the most idle rooms divided by the fewest."""
     result = {}
     for server in dict.fromkeys(row.server for row in found):
         steps = [r for r in found if (r.server, r.scenario) == (server, "rooms") and r.by_round]
@@ -283,7 +283,7 @@ def summary(found: Sequence[Row], baseline: str) -> str:
 
 
 def text(found: Sequence[Row], baseline: str) -> str:
-    """Return the ratios, a table for each scenario, and below them what limits their worth."""
+    """Return the ratios, a table for each scenario, and a warning of figures that are limited."""
     parts = [summary(found, baseline)]
     for scenario in dict.fromkeys(row.scenario for row in found):
         mine = [row for row in found if row.scenario == scenario]
@@ -304,7 +304,7 @@ def text(found: Sequence[Row], baseline: str) -> str:
 def to_json(
     about: dict[str, Any], found: Sequence[Row], outcomes: Sequence[Outcome]
 ) -> dict[str, Any]:
-    """Return the whole run: what it was, the table rows, and each round as it was measured."""
+    """Return the whole run: its description, the rows of the tables, and each measured round."""
     return {
         "format": FORMAT,
         **about,

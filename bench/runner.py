@@ -1,7 +1,7 @@
-"""The order of a run: every scenario, every round, every server, one at a time.
+"""Runs every scenario, every round and every server, one at a time.
 
-Servers alternate within each round (A B A B A B), so that whatever slows the machine for a while
-slows all of them, and each starts anew for each round of each scenario.
+Servers alternate (A B A B A B), so that whatever slows the machine for a while slows all of them.
+Each starts anew for each round of each scenario.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Placement:
-    """Which cores run what; empty where the system cannot say."""
+    """The cores of the server and of the load process; empty if the system cannot pin a process."""
 
     server: tuple[int, ...]
     load: tuple[int, ...]
@@ -34,19 +34,19 @@ class Placement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one case in one round."""
+    """The outcome of one case in one round."""
 
     server: str
     scenario: str
     case: str
     round: int
     status: str
-    """`ok`, or what went wrong instead of a measurement."""
+    """`ok`, or why there is no measurement."""
     measurement: Measurement | None = None
 
 
 def deadline(scenario: str, settings: Settings) -> float:
-    """Return the seconds after which a load process is ended, whatever it is doing."""
+    """Return the number of seconds after which a load process is ended, whatever it is doing."""
     windows = len(SCENARIOS[scenario].cases(settings)) + 1
     each = settings.warmup + settings.seconds + 3 * settings.drain + settings.step_timeout
     connections = SCENARIOS[scenario].connections(settings)
@@ -54,7 +54,7 @@ def deadline(scenario: str, settings: Settings) -> float:
 
 
 class Runner:
-    """Runs everything. A server that did not come up once is not waited for again."""
+    """Runs everything. A server that once failed to start is not tried again."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Runner:
         outcomes: list[Outcome] = []
         for case in SCENARIOS[scenario].cases(self._settings):
             measurement = found.get(case)
-            # A measurement was complete before whatever happened next.
+            # A measurement that is complete stands, whatever happened afterwards.
             outcome = OK if measurement else status
             if measurement and status != OK:
                 measurement.notes.append(f"afterwards {status}")
@@ -115,7 +115,7 @@ class Runner:
         return outcomes
 
     def _load(self, server: Server, scenario: str, found: dict[str, Measurement]) -> str:
-        """Run the load process, put what it measured into `found`, and return how it ended."""
+        """Run the load process, put its measurements into `found`, and return how it ended."""
         job = Job(scenario, self._host, server.port, server.pid, self._settings)
         limit = deadline(scenario, self._settings)
         ending = "the load generator failed"
@@ -153,7 +153,7 @@ class Runner:
             pass
         finally:
             timer.cancel()
-            # It has nothing more to say: the end of its output, or of this run.
+            # Its output or this run has ended, so it has nothing more to say.
             self._guard.end(process)
             process.stdout.close()
         if late.is_set():

@@ -1,4 +1,4 @@
-"""A server given as a command: parsed, started, watched and ended."""
+"""Parses the command of a server, and starts, watches and ends the server."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from bench.guard import Guard
 
 LISTEN_TIMEOUT = 10.0
-"""Seconds that a server has to accept its first connection."""
+"""How long a server has to accept its first connection, in seconds."""
 
 STOP_TIMEOUT = 5.0
-"""Seconds that a server has to end after it was asked to."""
+"""How long a server has to end after it was asked to, in seconds."""
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _FATAL = re.compile(rb"^(?:fatal error|panic):.*", re.MULTILINE)
 _TAIL = 2**26
-"""Bytes of a dead server's output that are searched for the reason."""
+"""How much of the end of a dead server's output is searched for the reason, in bytes."""
 
 
 class ServerFailed(Exception):
-    """A server did not start to listen; says why."""
+    """A server did not start to listen. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,17 @@ class ServerSpec:
 
     @property
     def command(self) -> str:
-        """The command as one would type it, without the directories of an interpreter."""
+        """The command as one would type it, without the directory of its program."""
         words = [f"{key}={shlex.quote(value)}" for key, value in self.env.items()]
         words += [PurePath(self.argv[0]).name, *self.argv[1:]]
         return " ".join(word if "{" in word or "=" in word else shlex.quote(word) for word in words)
 
 
 def parse_server(text: str) -> ServerSpec:
-    """Read `[name:] [VAR=value ...] command [argument ...]`; raise ValueError saying what is wrong.
+    """Read `[name:] [VAR=value ...] command [argument ...]`.
 
     Without a name, the server is called by its variables, if any, and its command or script.
+    Raises ValueError with a message that says what is wrong.
     """
     words = shlex.split(text)
     name = ""
@@ -75,7 +76,7 @@ def parse_server(text: str) -> ServerSpec:
 
 
 def distinct(specs: Sequence[ServerSpec]) -> list[ServerSpec]:
-    """Number the names that occur more than once."""
+    """Add a number to names that occur more than once."""
     names = [spec.name for spec in specs]
     result: list[ServerSpec] = []
     for index, spec in enumerate(specs):
@@ -88,10 +89,10 @@ def distinct(specs: Sequence[ServerSpec]) -> list[ServerSpec]:
 
 @contextmanager
 def on_cores(cores: Iterable[int]) -> Iterator[None]:
-    """Let processes started inside run on `cores` only; does nothing where the system cannot.
+    """Let processes that are started inside run on `cores` only, if the system can do that.
 
-    They have to inherit it: a runtime that sizes itself by its cores looks before anyone could move
-    it.
+    They inherit this, since a runtime that sizes itself by its cores looks at them before anybody
+    could move it.
     """
     wanted = set(cores)
     if not wanted or not hasattr(os, "sched_setaffinity"):
@@ -106,7 +107,7 @@ def on_cores(cores: Iterable[int]) -> Iterator[None]:
 
 
 def free_port(host: str) -> int:
-    """Return a port that nobody listens on at the moment."""
+    """Return a port on which nobody listens at the moment."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
@@ -115,10 +116,9 @@ def free_port(host: str) -> int:
 
 
 class Server:
-    """A running server process with a port of its own; a context manager that ends it.
+    """A running server process with a port of its own. As a context manager, it ends the process.
 
-    Its output goes to a temporary file, as to a log file; what it costs to write that is part of
-    its cost.
+    Its output goes to a temporary file, as to a log file. Writing that is part of its cost.
     """
 
     def __init__(self, spec: ServerSpec, host: str, cores: Iterable[int], guard: Guard) -> None:
@@ -151,7 +151,7 @@ class Server:
         self.stop()
 
     def wait_listening(self) -> None:
-        """Return once the port accepts a connection; raise ServerFailed if it does not in 10 s."""
+        """Wait until the port accepts a connection; raise ServerFailed if that takes over 10 s."""
         deadline = time.monotonic() + LISTEN_TIMEOUT
         while time.monotonic() < deadline:
             if (fate := self.fate()) is not None:
@@ -165,13 +165,13 @@ class Server:
         raise ServerFailed(f"not listening on {where} within {LISTEN_TIMEOUT:g} s")
 
     def fate(self) -> str | None:
-        """Return how the server died and its last words, None while it lives."""
+        """Return how the server died, with the last line of its output; None while it lives."""
         code = self._process.poll()
         if code is None:
             return None
         ending = f"signal {-code}" if code < 0 else f"exit {code}"
         self._output.seek(0, os.SEEK_END)
-        # A crash may end in a trace of thousands of threads, with the reason above it.
+        # A crash may end in the traces of thousands of threads, with the reason above them.
         self._output.seek(max(0, self._output.tell() - _TAIL))
         tail = self._output.read()
         found = _FATAL.search(tail)
@@ -181,7 +181,7 @@ class Server:
         return f"died ({ending}{': ' + text if text else ''})"
 
     def stop(self) -> None:
-        """Ask the server to end; after 5 s, end it by force, and its descendants in any case."""
+        """Ask the server to end, and end it by force after 5 s; end its descendants by force."""
         family: list[psutil.Process] = []
         with suppress(psutil.NoSuchProcess):
             family = psutil.Process(self.pid).children(recursive=True)

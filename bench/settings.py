@@ -1,4 +1,4 @@
-"""How much of everything a run does; the command line fills it, the load process obeys it."""
+"""The sizes of a run, which the command line sets and the load process follows."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ class Settings:
     seconds: float = 3.0
     """Length of one measured window."""
     warmup: float = 0.5
-    """Load before a window opens, not measured, so that caches and compilers are warm."""
+    """Load before a window opens, which is not measured, so that caches and compilers are warm."""
     message_bytes: int = 2500
     """Length of a whole offer or answer message as JSON."""
     pairs: int = 50
-    """Rooms of two members that talk, in every scenario that relays."""
+    """Rooms with two members that talk, in every scenario that relays."""
     idle_rooms: tuple[int, ...] = (0, 1000, 4000)
-    """Steps of the `rooms` scenario, ascending."""
+    """Numbers of idle rooms in the scenario `rooms`, ascending."""
     burst: int = 10
     """ICE candidates that are sent at once."""
     mesh_members: int = 60
     connect_clients: int = 20
     """Clients that connect, join and leave side by side."""
     connect_cycles: int = 20_000
-    """Upper bound of connections made in one window, below the number of loopback ports."""
+    """Most connections made in one window, below the number of loopback ports."""
     idle_connections: int = 8000
     stall: float = 1.0
-    """A closed loop that heard nothing for so long goes on with its next message."""
+    """Silence after which a pair sends its next message without an answer."""
     drain: float = 2.0
-    """After a window: what is missing when nothing has arrived for so long is lost."""
+    """Silence after a window, after which the messages that are missing count as lost."""
     step_timeout: float = 10.0
-    """Patience with one handshake, join or close."""
+    """Time for one handshake, join or close."""
     settle: float = 40.0
-    """Patience with a server that has yet to notice that its clients left."""
+    """Time for a server to notice that its clients have left."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""
@@ -44,7 +44,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
-        """Rebuild settings from `to_json`, in which JSON has made the tuple a list."""
+        """Rebuild settings from `to_json`; JSON has turned their tuple into a list."""
         return cls(**{**values, "idle_rooms": tuple(values["idle_rooms"])})
 
 
@@ -64,4 +64,4 @@ QUICK = replace(
     idle_connections=200,
     settle=5.0,
 )
-"""Enough to see that everything works; its figures are not worth quoting."""
+"""Enough to see that everything works. Its figures are not worth quoting."""

@@ -1,14 +1,14 @@
-"""Keep what the documents show of the code in step with it; `make docs` runs this.
+"""Keeps the documents' links to code and quotations of it up to date; `make docs` runs this.
 
 It rewrites two things in README.md and docs/*.md, both with paths relative to the document:
 
 - the line in a link whose text is a name: [`Room.with_client`](../model/room.py#L1);
 - the code block after a marker such as `<!-- quote ../model/room.py Room.with_client -->`.
 
-A name is the dotted path from the top of the file, and may be preceded by the name of the module.
+A name is a dotted path from the top of the file. The name of the module may precede it.
 Attributes that methods assign to `self` belong to their class. A link may lead to JavaScript too.
 
-A quotation leaves out docstrings. With `from "…"` or `to "…"` in its marker it has only the lines
+A quotation leaves out docstrings. If its marker has `from "…"` or `to "…"`, it has only the lines
 from the first one that begins with the former to the next one that begins with the latter.
 """
 
@@ -38,7 +38,7 @@ def documents() -> list[Path]:
 
 
 def refresh(document: Path) -> tuple[str, list[str]]:
-    """Return the document's text as it should be, and what is wrong with what was left as it is."""
+    """Return the text that the document should have, and the problems of what was left as it is."""
     problems: list[str] = []
 
     def refresh_link(match: re.Match[str]) -> str:
@@ -66,7 +66,7 @@ def refresh(document: Path) -> tuple[str, list[str]]:
 
 
 def line_of(path: Path, name: str) -> int:
-    """Return the line, from 1, that defines the name. Raises LookupError, OSError."""
+    """Return the number, from 1, of the line that defines the name. Raises LookupError, OSError."""
     text = path.read_text(encoding="utf-8")
     parts = _parts(path, name)
     return _line_in_javascript(text, parts) if path.suffix == ".js" else _find(text, parts).lineno
@@ -75,7 +75,7 @@ def line_of(path: Path, name: str) -> int:
 def quote(path: Path, name: str, first: str | None = None, last: str | None = None) -> str:
     """Return the lines that define the name, with decorators, without docstrings and indentation.
 
-    `first` and `last` are the beginnings of the first and the last line of a part of it. Raises
+    `first` and `last` select a part of it by the beginnings of its first and its last line. Raises
     LookupError, OSError.
     """
     text = path.read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def quote(path: Path, name: str, first: str | None = None, last: str | None = No
         line
         for number, line in enumerate(text.splitlines(), 1)
         if start <= number <= _end(definition)
-        # A blank line goes with the docstring before it.
+        # A blank line after a docstring is left out with it.
         and not (number in docstrings or (number - 1 in docstrings and not line.strip()))
     ]
     begin = 0 if first is None else _index(lines, first, 0)
@@ -96,7 +96,7 @@ def quote(path: Path, name: str, first: str | None = None, last: str | None = No
 
 
 def _parts(path: Path, name: str) -> list[str]:
-    """Split the name, less the name of the module if that stands before it."""
+    """Split the name at its dots, without the name of the module."""
     parents = path.resolve().with_suffix("").parts
     modules = (".".join(parents[index:]) + "." for index in range(len(parents)))
     module = next((module for module in modules if name.startswith(module)), "")
@@ -144,7 +144,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def _docstring(node: ast.AST) -> range:
-    """Return the lines of the node's docstring, none if that is all there is in it."""
+    """Return the lines of the node's docstring; none if its body has nothing else."""
     match node:
         case ast.FunctionDef(body=body) | ast.AsyncFunctionDef(body=body) | ast.ClassDef(body=body):
             match body:
@@ -165,7 +165,10 @@ def _index(lines: list[str], beginning: str, after: int) -> int:
 
 
 def _line_in_javascript(text: str, parts: list[str]) -> int:
-    """Find a top-level name, or a member of a top-level class, in a file that is indented."""
+    """Return the line of a top-level name, or of a member of a top-level class.
+
+    The file must be indented.
+    """
     position = _search(
         r"(?:export )?(?:const|let|class|(?:async )?function) NAME\b", parts[0], text
     )
@@ -186,7 +189,7 @@ def _search(declaration: str, name: str, text: str, position: int = 0) -> int:
 
 
 def main() -> int:
-    """Rewrite the documents that have changed. Return 1 if something in them leads nowhere."""
+    """Rewrite the documents that are out of date; return 1 if a link in them leads nowhere."""
     failed = False
     for document in documents():
         text, problems = refresh(document)

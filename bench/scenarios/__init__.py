@@ -1,7 +1,7 @@
-"""What a server is put through.
+"""The scenarios that a server is put through.
 
 A scenario is a coroutine that takes a `Context` and emits one `Measurement` for each of its cases.
-Its docstring is what `--help` shows.
+`--help` shows the first line of its docstring.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from bench.settings import Settings
 
 @dataclass(frozen=True)
 class Scenario:
-    """A scenario by its name."""
+    """A scenario and its size."""
 
     run: Callable[[Context], Awaitable[None]]
     cases: Callable[[Settings], list[str]]
-    """The names of the measurements that a whole run emits."""
+    """Returns the names of the measurements that a whole run emits."""
     connections: Callable[[Settings], int]
-    """The most connections it holds open at once."""
+    """Returns the most connections that the scenario holds open at once."""
 
     @property
     def summary(self) -> str:
-        """The first line of its description."""
+        """The first line of its docstring."""
         return (self.run.__doc__ or "").partition("\n")[0]
 
 

@@ -1,4 +1,4 @@
-"""Clients that come and go."""
+"""Measures clients that come and go."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.readings import ServerGone
 from bench.scenarios.context import Context
 
 _SETTLE = 0.5
-"""Seconds after the last close in which a server may finish its leaves inside the window."""
+"""How long after the last close the window stays open for a server's leaves, in seconds."""
 
 
 async def connect(context: Context) -> None:
-    """Handshakes, joins and leaves as fast as 20 clients side by side can make them.
+    """Connect, join and leave, as fast as 20 clients side by side can.
 
-    One unit is: connect, upgrade, receive the id, join a room of one's own, be relayed an offer to
-    oneself, close with 1000, see the server's close frame. The window ends half a second after the
-    last.
+    For one unit, a client connects, upgrades, receives its id, joins a room, receives an offer that
+    it has sent to itself, closes with 1000 and sees the server's close frame. The window ends half
+    a second after the last unit.
     """
     settings = context.settings
     times: list[float] = []
@@ -45,7 +45,7 @@ async def connect(context: Context) -> None:
                 failures.append(str(error))
                 if client is not None:
                     client.abort()
-                # A server that refuses everything at once would be asked thousands of times a
+                # Otherwise a server that refuses at once would be asked thousands of times a
                 # second.
                 await asyncio.sleep(0.1)
                 continue

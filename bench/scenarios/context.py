@@ -1,4 +1,4 @@
-"""What every scenario is given."""
+"""The context that every scenario runs in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.settings import Settings
 
 
 class Context:
-    """One server, the connections to it, and where results go."""
+    """One server, the connections to it, and the receiver of results."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Context:
     async def member(self, room: str) -> Client:
         """Return a client whose join of `room` the server has processed.
 
-        Members are made one after another, because not every server survives joins side by side,
+        Members must be made one after another, because not every server survives concurrent joins,
         and a scenario that is about something else should not end there.
         """
         client = await self.open()
@@ -52,27 +52,27 @@ class Context:
         return client
 
     def receive(self, data: bytes, start: int, end: int) -> None:
-        """Receive what a scenario has no use for, and count the errors among it."""
+        """Count a message if it is an error; ignore any other."""
         if data.find(b'"error"', start, end) >= 0:
             self.errors += 1
 
     def meter(self) -> Meter:
-        """Open a window."""
+        """Open a window and return its meter."""
         return Meter(self.tree)
 
     def finish(self, measurement: Measurement) -> None:
-        """Add what all scenarios count, and hand over the result."""
+        """Add the counts that all scenarios have, and hand over the result."""
         measurement.disconnects = sum(client.dropped for client in self.clients)
         measurement.errors = self.errors
         self._emit(measurement)
 
     def check_alive(self) -> None:
-        """Raise ServerGone if there were connections and all have ended."""
+        """Raise ServerGone if there were connections and all of them have ended."""
         if self.clients and not any(client.connected for client in self.clients):
             raise ServerGone("every connection has ended")
 
     async def drain(self, ledger: Ledger) -> None:
-        """Wait until everything sent has arrived, or nothing has for `settings.drain` seconds."""
+        """Wait until everything has arrived, or nothing has for `settings.drain` seconds."""
         arrived = -1
         since = 0.0
         while ledger.lost:
@@ -84,7 +84,7 @@ class Context:
             await self.sleep(0.02)
 
     async def sleep(self, seconds: float, every: Callable[[], None] = lambda: None) -> None:
-        """Wait, calling `every` ten times a second; raise ServerGone once nobody is connected."""
+        """Wait, and call `every` ten times a second; raise ServerGone once nobody is connected."""
         end = time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
             await asyncio.sleep(min(left, 0.1))

@@ -1,4 +1,4 @@
-"""Members that do nothing: what a connection costs while it is there, and after it has gone."""
+"""Measures what a connection that does nothing costs while it is open, and after it has closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.scenarios.context import Context
 CASES = ("idle/joined", "idle/left")
 
 _CHUNK = 100
-"""Connections that are closed side by side."""
+"""How many connections are closed side by side."""
 
 
 def _footprint(
@@ -42,11 +42,11 @@ async def _leave(client: Client) -> None:
 
 
 async def idle(context: Context) -> None:
-    """Memory of 8,000 joined connections in rooms of two, and what is left when all have gone.
+    """Hold 8,000 joined connections in rooms of two, and measure memory, also after they left.
 
-    Memory per connection is what the process tree grew by since its first two clients came and
-    went. After the leaving, descriptors are awaited for at most `settings.settle` seconds, since
-    not every server closes them at once.
+    Memory per connection is the growth of the process tree since its first two clients came and
+    went. After the clients left, the server has up to `settings.settle` seconds to close its
+    descriptors, since not every server does that at once.
     """
     settings = context.settings
     count = settings.idle_connections
@@ -75,7 +75,7 @@ async def idle(context: Context) -> None:
         await asyncio.sleep(0.25)
         now = context.tree.footprint()
     took = time.perf_counter() - begin
-    # Freed memory goes back to the system, if it does, some time after the last descriptor is
-    # closed; this server looks after a second.
+    # Memory goes back to the system, if it does, some time after the last descriptor is closed.
+    # This server looks after a second.
     await asyncio.sleep(2.5)
     context.finish(_footprint("idle/left", count, context.tree.footprint(), empty, took))

@@ -1,4 +1,4 @@
-"""How long a relay takes when the server is busy, but not flat out."""
+"""Measures how long a relay takes when the server is busy but not saturated."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from bench.scenarios.context import Context
 from bench.scenarios.relay import Members, closed_loop, make_members, offer_and_answer
 
 LOAD = 0.5
-"""Share of the measured maximum that is offered."""
+"""The share of the measured maximum that is sent."""
 
 STEPS = (1.0, 1.0, 0.7, 0.5, 0.35)
-"""Parts of that which are tried in turn until the load generator is on time.
+"""The parts of that rate that are tried in turn until the load generator is on time.
 
-The first once more, since it may have been for what else runs on the machine.
+The full rate is tried twice, since something else on the machine may have disturbed the first time.
 """
 
 CATCH_UP = 1.0
-"""Seconds after the end of a window in which what is overdue is still sent."""
+"""How long after the end of a window overdue messages are still sent, in seconds."""
 
 
 class Times:
-    """What a window learns about each message, by when it was due: (seconds since start, ...)."""
+    """The times of the messages of one window.
+
+    They are pairs: when the message was due, in seconds since the start of the window, and a time.
+    """
 
     __slots__ = ("lags", "latencies")
 
     def __init__(self) -> None:
-        """Start with nothing."""
         self.lags: list[tuple[float, float]] = []
-        """How late it was sent, in seconds."""
+        """How late each message was sent, in seconds."""
         self.latencies: list[tuple[float, float]] = []
-        """How long after it was sent it arrived, in seconds."""
+        """How long after it was sent each message arrived, in seconds."""
 
 
 class Route:
@@ -45,14 +47,14 @@ class Route:
     def __init__(
         self, ledger: Ledger, index: int, sender: Client, receiver: Client, template: Template
     ) -> None:
-        """Send `template` from `sender` to `receiver`, which this route listens at."""
+        """Prepare to send `template` from `sender` to `receiver`, and listen at `receiver`."""
         self.client = sender
         self.receiver = receiver
         self.stream = Stream(ledger, index)
         self.template = template
         self.times = Times()
         self.under_way: dict[int, tuple[Times, float, float]] = {}
-        """By number: the window it belongs to, when it was due in that, and when it was sent."""
+        """By number of the message: its window, when it was due in that, and when it was sent."""
         receiver.receive = self.receive
 
     def send(self, due: float, now: float) -> None:
@@ -72,14 +74,13 @@ class Route:
 
 
 class Pace:
-    """Sends at a constant rate, round and round over all routes.
+    """Sends at a constant rate, over all routes in turn.
 
     It runs in every turn of the event loop and so keeps its core busy on purpose: timers of an
     event loop have a resolution of a millisecond, in which a server handles dozens of messages.
     """
 
     def __init__(self, routes: list[Route]) -> None:
-        """Send over `routes`."""
         self._routes = routes
         self._interval = 0.0
         self._turn = 0
@@ -90,7 +91,10 @@ class Pace:
         self._done: asyncio.Event = asyncio.Event()
 
     async def run(self, rate: float, seconds: float) -> Times:
-        """Send `rate` messages a second for so long; times of arrival are added even after it."""
+        """Send `rate` messages a second for `seconds`, and return their times.
+
+        Messages that arrive later still add to these times.
+        """
         self._interval = 1 / rate
         self._seconds = seconds
         self._due = 0.0
@@ -104,7 +108,7 @@ class Pace:
         return self._times
 
     def _tick(self) -> None:
-        # At most one round in one go, so that what arrives is looked at in between.
+        # At most one round is sent in a turn, so that arrivals are handled in between.
         for _ in self._routes:
             now = time.perf_counter()
             since = now - self._start
@@ -126,7 +130,7 @@ class Pace:
 def _routes(members: Members, ledger: Ledger, context: Context) -> list[Route]:
     build = offer_and_answer(context.settings)
     routes = []
-    # Streams follow those of the closed loop, so that its stragglers are not taken for ours.
+    # The numbers follow those of the closed loop, so that its stragglers are not taken for ours.
     index = 2 * len(members)
     for turn in (0, 1):
         for pair in members:
@@ -138,10 +142,10 @@ def _routes(members: Members, ledger: Ledger, context: Context) -> list[Route]:
 
 
 async def latency(context: Context) -> None:
-    """The time of a relay at half of the throughput that the server reached just before.
+    """Time relays at half of the throughput that the server reached just before.
 
-    Times count from when a message was sent: writing never waits for the server, so what a message
-    leaves too late is the load generator's own. Where it was late, nothing is timed.
+    Times count from when a message was sent. Writing never waits for the server, so if a message
+    leaves late, the load generator was late. Slices in which it was late are not timed.
     """
     settings = context.settings
     members = await make_members(context)
@@ -182,9 +186,9 @@ async def latency(context: Context) -> None:
 
 
 async def _rate(pace: Pace, wanted: float, seconds: float) -> float:
-    """Return `wanted`, or what the load generator can do of it.
+    """Return `wanted`, or the part of it at which the load generator is on time.
 
-    If it is late at every step, that is not for the rate, and `wanted` is as good as any.
+    If it is late at every step, the rate is not the reason, and `wanted` is as good as any.
     """
     for step in STEPS:
         times = await pace.run(wanted * step, seconds)

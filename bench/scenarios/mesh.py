@@ -1,4 +1,4 @@
-"""Many members that join one room at once, as a full mesh of peers does."""
+"""Measures many members that join one room at once, as in a full mesh of peers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.scenarios.context import Context
 
 
 class Mesh:
-    """The room: its members, what they may send, and what is under way."""
+    """A room: its members, their messages, and which of these are under way."""
 
     def __init__(self, context: Context, clients: list[Client]) -> None:
         """Prepare every message for `clients`, none of which has joined yet."""
@@ -23,11 +23,11 @@ class Mesh:
         self.burst = settings.burst
         self.ledger = Ledger()
         self.under_way: dict[int, tuple[str, float]] = {}
-        """Kind and time of sending, by number, of each message that has not arrived."""
+        """By number of each message that has not arrived: its kind and when it was sent."""
         self.sent: Counter[str] = Counter()
         self.announced = 0
         self.last = 0.0
-        """When anything arrived last."""
+        """When something last arrived."""
         self.index = {client.id: index for index, client in enumerate(clients)}
         self.offers = [Template(description("offer", each.id, size)) for each in clients]
         self.answers = [Template(description("answer", each.id, size)) for each in clients]
@@ -42,10 +42,10 @@ class Mesh:
 
 
 class Peer:
-    """One member: greets whoever is announced to it, answers whoever greets it."""
+    """A member, which sends an offer to each newcomer and answers each offer."""
 
     def __init__(self, mesh: Mesh, index: int, client: Client) -> None:
-        """Receive what comes to `client`, the member numbered `index`."""
+        """Make `client` the member numbered `index`, and receive its messages."""
         self.mesh = mesh
         self.index = index
         self.client = client
@@ -54,7 +54,7 @@ class Peer:
         client.receive = self.receive
 
     def stream_to(self, receiver: int) -> Stream:
-        """Return the stream to a member, made on first use."""
+        """Return the stream to a member. It is made on first use."""
         stream = self.outgoing.get(receiver)
         if stream is None:
             size = len(self.mesh.index)
@@ -63,14 +63,14 @@ class Peer:
         return stream
 
     def make(self, receiver: int, kind: str, template: Template) -> bytes:
-        """Return a frame to a member and count it as sent."""
+        """Return a frame for a member and count it as sent."""
         number = self.stream_to(receiver).send()
         self.mesh.sent[kind] += 1
         self.mesh.under_way[number] = (kind, time.perf_counter())
         return template.fill(number)
 
     def receive(self, data: bytes, start: int, end: int) -> None:
-        """Tell the relayed from the announced."""
+        """Handle a relayed message, or greet the newcomer that is announced."""
         number = number_in(data, start, end)
         if number >= 0:
             self.receive_relayed(number)
@@ -82,7 +82,7 @@ class Peer:
             self.client.receive_other(data, start, end)
 
     def greet(self, newcomer: int) -> None:
-        """Send an offer and a burst of candidates to a member that is new to this one."""
+        """Send an offer and a burst of candidates to a newcomer."""
         mesh = self.mesh
         mesh.announced += 1
         mesh.last = time.perf_counter()
@@ -92,7 +92,7 @@ class Peer:
         self.client.write(b"".join(frames))
 
     def receive_relayed(self, number: int) -> None:
-        """Count what arrived, and answer an offer."""
+        """Count a message that arrived, and answer it if it is an offer."""
         mesh = self.mesh
         sender, receiver = divmod(number // STREAM_SPAN, len(mesh.peers))
         stream = self.incoming.get(sender)
@@ -109,10 +109,10 @@ class Peer:
 
 
 async def mesh(context: Context) -> None:
-    """60 members join one room at once; those there send an offer and 10 candidates, get an answer.
+    """Let 60 members join at once and meet: each pair sends an offer, 10 candidates and an answer.
 
-    Over when everything has arrived, or when nothing has for `settings.drain`. The time is
-    until the last arrival. Every message is counted.
+    It is over when everything has arrived, or when nothing has for `settings.drain` seconds. The
+    time measured ends with the last arrival. Every message is counted.
     """
     settings = context.settings
     clients = [await context.open() for _ in range(settings.mesh_members)]

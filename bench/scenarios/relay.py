@@ -1,4 +1,4 @@
-"""Pairs of members that answer each other: every message waits for the one before it."""
+"""Measures pairs of members that answer each other, where each message waits for the one before."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.settings import Settings
 Members = list[tuple[Client, Client]]
 
 Build = Callable[[str, int], bytes]
-"""Makes a message to a client id, for the first (0) or the second (1) of a pair to send."""
+"""Makes a message to a client id that the first (0) or the second (1) of a pair is to send."""
 
 
 class Side:
-    """One member of a pair: sends a burst whenever a whole burst has come from the other."""
+    """One member of a pair, which sends a burst whenever it has received one from the other."""
 
     __slots__ = ("awaited", "client", "incoming", "other", "outgoing", "pair", "template")
 
@@ -27,18 +27,18 @@ class Side:
     def __init__(
         self, pair: Pair, client: Client, template: Template, outgoing: Stream, incoming: Stream
     ) -> None:
-        """Send `template` through `client` from the first `send` on; `other` must be set before."""
+        """Prepare to send `template` through `client`. Set `other` before the first `send`."""
         self.pair = pair
         self.client = client
         self.template = template
         self.outgoing = outgoing
         self.incoming = incoming
         self.awaited = -1
-        """Number of the last message of the burst on its way here."""
+        """The number of the last message in the burst that is on its way here."""
         client.receive = self.receive
 
     def receive(self, data: bytes, start: int, end: int) -> None:
-        """Count a message, and answer if it was the last of its burst."""
+        """Count a message, and send a burst if it was the last of its own."""
         number = number_in(data, start, end)
         if number < 0:
             self.client.receive_other(data, start, end)
@@ -51,7 +51,7 @@ class Side:
             self.send(now)
 
     def send(self, now: float) -> None:
-        """Send one burst to the other, unless the pair is to stop."""
+        """Send one burst to the other member, unless the pair was stopped."""
         pair = self.pair
         if pair.stopped:
             pair.resting = True
@@ -68,14 +68,14 @@ class Side:
 
 
 class Pair:
-    """Two members of one room, and whose turn it is."""
+    """Two members of one room that send in turn."""
 
     __slots__ = ("burst", "latencies", "resting", "sent_at", "stopped", "turn")
 
     def __init__(
         self, ledger: Ledger, index: int, members: tuple[Client, Client], build: Build, burst: int
     ) -> None:
-        """Let `members` send what `build` makes, `burst` at a time; `index` tells pairs apart."""
+        """Let `members` send messages made by `build`, `burst` at a time, in streams of `index`."""
         self.burst = burst
         self.latencies = ledger.latencies
         self.stopped = False
@@ -89,16 +89,16 @@ class Pair:
         self.turn = first
 
     def start(self) -> None:
-        """Let the first send."""
+        """Let the member whose turn it is send."""
         self.resting = False
         self.turn.send(time.perf_counter())
 
     def stop(self) -> None:
-        """Send nothing more; what is under way may still arrive."""
+        """Send nothing more. Messages that are under way may still arrive."""
         self.stopped = True
 
     def revive(self, stall: float) -> None:
-        """Send again if nothing was heard for `stall` seconds; what was under way stays counted."""
+        """Send again if nothing came for `stall` seconds; messages under way stay counted."""
         now = time.perf_counter()
         if self.resting or now - self.sent_at < stall:
             return
@@ -125,8 +125,8 @@ async def closed_loop(
 ) -> None:
     """Let all pairs talk for one window and fill `measurement`; `step` tells windows apart.
 
-    Losses do not stop it: a pair that heard nothing for `settings.stall` starts again. They are
-    counted when `Context.drain` has waited for what is under way at the end of the window.
+    Losses do not stop it: a pair that has heard nothing for `settings.stall` seconds starts again.
+    Losses are counted after `Context.drain` has waited for the messages that are still under way.
     """
     settings = context.settings
     ledger = Ledger()
@@ -153,14 +153,14 @@ async def closed_loop(
 
 
 def offer_and_answer(settings: Settings) -> Build:
-    """Return the making of the messages that two members exchange."""
+    """Return a function that makes the messages which two members exchange."""
     return lambda client_id, turn: description(
         ("offer", "answer")[turn], client_id, settings.message_bytes
     )
 
 
 async def relay(context: Context) -> None:
-    """Offers and answers of 2.5 kB between two members in each of 50 rooms, one at a time."""
+    """Relay offers and answers of 2.5 kB between two members in each of 50 rooms, one at a time."""
     members = await make_members(context)
     measurement = Measurement("relay")
     await closed_loop(context, members, offer_and_answer(context.settings), measurement)
@@ -173,9 +173,10 @@ def rooms_cases(settings: Settings) -> list[str]:
 
 
 async def rooms(context: Context) -> None:
-    """The same beside 0, 1,000 and 4,000 idle rooms of one member each: does a relay cost more?
+    """Relay offers and answers beside 0, 1,000 and 4,000 idle rooms with one member each.
 
-    One server lives through all steps; its idle rooms grow from step to step.
+    This shows whether a relay costs more beside idle rooms. The same server runs through all steps,
+    and the number of its idle rooms grows.
     """
     settings = context.settings
     members = await make_members(context)
@@ -192,7 +193,7 @@ async def rooms(context: Context) -> None:
 
 
 async def candidates(context: Context) -> None:
-    """Bursts of 10 ICE candidates between two members in each of 50 rooms, one at a time."""
+    """Relay bursts of 10 ICE candidates between two members in each of 50 rooms, one at a time."""
     members = await make_members(context)
     measurement = Measurement("candidates")
     await closed_loop(
