@@ -1,1 +1,1 @@
-"""Tests: the same tree as the code, and what tests the whole from outside."""
+"""Tests, in the same tree as the code, and tests of the whole from outside."""

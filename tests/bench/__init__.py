@@ -1,4 +1,4 @@
-"""Tests of the benchmark: its arithmetic, its frames, and that a run gives what it promises."""
+"""Tests of the benchmark: its arithmetic, its frames, and whole runs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What can be asked for on the command line, and what is refused."""
+"""The arguments that the command line takes, and those that it refuses."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Frames as the load generator builds and reads them."""
+"""The frames that the load generator builds and reads."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ from bench import frames
 
 
 def read(chunks: Iterable[bytes]) -> list[tuple[str, bytes]]:
-    """What a reader makes of these chunks."""
+    """Return the messages that a reader makes of these chunks."""
     seen: list[tuple[str, bytes]] = []
     reader = frames.FrameReader(
         receive=lambda data, start, end: seen.append(("message", data[start:end])),
@@ -23,7 +23,7 @@ def read(chunks: Iterable[bytes]) -> list[tuple[str, bytes]]:
 
 
 def server_frame(payload: bytes, first: int = 0x81) -> bytes:
-    """An unmasked frame, as servers send them."""
+    """Return an unmasked frame, as servers send it."""
     size = len(payload)
     if size < 126:
         return struct.pack("!BB", first, size) + payload
@@ -57,7 +57,7 @@ def test_a_frame_has_the_shortest_header_for_its_length(size: int, header: bytes
 
 @pytest.mark.parametrize("lead", range(5))
 def test_a_filled_template_is_the_frame_of_the_numbered_message(lead: int) -> None:
-    """Wherever in the four bytes of the masking key the number begins."""
+    """This holds wherever in the four bytes of the masking key the number begins."""
 
     def payload(number: int) -> bytes:
         return b"." * lead + b"bench:%014d and the rest" % number

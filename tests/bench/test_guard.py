@@ -1,4 +1,4 @@
-"""Nothing that a run started stays behind, however the run ends."""
+"""No process that a run has started stays behind, however the run ends."""
 
 import json
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    """Fail if one of the processes has not ended after 10 s; nobody has to have reaped it."""
+    """Fail if one of the processes has not ended after 10 s. It need not have been reaped."""
     for pid in pids:
         try:
             process = psutil.Process(pid)
@@ -35,7 +35,7 @@ def test_what_was_started_and_not_ended_is_left() -> None:
 
 
 def test_a_process_is_ended_with_its_descendants() -> None:
-    """Orphans too, whose parent no reading of the process table leads to any more."""
+    """Orphans are ended too, although the process table no longer shows their parent."""
     script = (
         f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid)"
     )
@@ -51,7 +51,7 @@ def test_a_process_is_ended_with_its_descendants() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_nothing_outlives_the_bench(number: signal.Signals, tmp_path: Path) -> None:
-    """Its server tells where it and its child are, and does not look after the child."""
+    """The server writes down its own id and its child's, and does not look after its child."""
     told = tmp_path / "told"
     server = (
         "import json, os, pathlib, subprocess, sys\n"

@@ -1,4 +1,4 @@
-"""Counting, percentiles and what is made of a window."""
+"""Counts, percentiles and the figures of a window."""
 
 import pytest
 
@@ -129,7 +129,7 @@ def test_times_of_a_late_load_generator_are_left_out_and_the_cost_is_not() -> No
 
 
 def test_a_window_is_on_time_in_slices_of_a_tenth_of_a_second() -> None:
-    """What was sent late spoils the times of its slice, and of no other."""
+    """A late message spoils the times of its own slice and of no other."""
     lags = [(n / 1000, 0.0001) for n in range(300)]
     lags[150:160] = [(due, 0.004) for due, _ in lags[150:160]]
     punctuality = Punctuality.of(lags, 0.3)

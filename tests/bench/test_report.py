@@ -10,7 +10,7 @@ from bench.runner import OK, Outcome
 
 
 def outcome(server: str, round_: int, cpu_s: float, *, lost: int = 0) -> Outcome:
-    """A round of 1,000 messages that cost a server `cpu_s` seconds."""
+    """Return a round of 1,000 messages that cost a server `cpu_s` seconds."""
     measurement = Measurement(
         "relay",
         units=1000,
@@ -45,7 +45,7 @@ def test_a_ratio_needs_a_round_with_both_figures(base: dict[int, float]) -> None
 
 
 def three_rounds() -> list[Outcome]:
-    """Rounds of A and B, whose costs are 0.5, 0.25 and 0.1 of B's."""
+    """Return rounds of A and B in which A costs 0.5, 0.25 and 0.1 of B."""
     costs = [("A", 0.010), ("B", 0.020)], [("A", 0.020), ("B", 0.080)], [("A", 0.009), ("B", 0.090)]
     return [outcome(s, n, c) for n, both in enumerate(costs, 1) for s, c in both]
 

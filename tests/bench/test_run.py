@@ -1,4 +1,4 @@
-"""A whole run, small enough for a test: it says what it promises, whatever the figures are."""
+"""A whole run, small enough for a test, reports what it should, whatever the figures are."""
 
 import json
 import os
@@ -25,9 +25,9 @@ SMALL += " --connect-clients 2 --idle-connections 4 --settle 10 --stall 5"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
-    """What a run of all scenarios over this server and one that dies prints, and its JSON."""
+    """Run all scenarios over this server and one that dies; return the output and the JSON."""
     path = tmp_path_factory.mktemp("bench") / "out.json"
-    # Not the interpreter's own -X dev: asyncio's debug mode would be what is measured.
+    # The interpreter's own -X dev is left out: asyncio's debug mode would distort the figures.
     words = f"-m bench --quick {SMALL} --json".split()
     process = subprocess.run(
         [sys.executable, *words, str(path), f"--server={SERVER}", f"--server={DEAD}"],
@@ -83,7 +83,7 @@ def test_cases_have_the_figures_of_their_kind(run: tuple[str, dict[str, Any]]) -
                 case["median"]
             )
         else:
-            # On a busy machine the paced load generator is late, and nothing is timed.
+            # On a busy machine the paced load generator may be late. Then nothing is timed.
             own = {"on_time_share", "offered_per_s"} if name == "latency" else times
             assert cost | own <= set(case["median"]), name
             assert case["unit"] == ("connection" if name == "connect" else "message")

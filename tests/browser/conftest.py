@@ -1,4 +1,4 @@
-"""Chromium and Firefox, and tabs in them that report what went wrong on their page."""
+"""Chromium and Firefox, with tabs that report the errors of their pages."""
 
 import os
 import re
@@ -15,8 +15,8 @@ from tests.support.server_process import ServerProcess, server_process
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
 
-# The pages are the project's own, and what runs the tests may be root or in a container: neither
-# goes with Chromium's sandbox. The others keep it from looking for anything beyond this machine.
+# Chromium's sandbox does not work for root or in a container, and the pages are the project's own.
+# The other flags keep the browser from looking for anything beyond this machine.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,9 +28,9 @@ FLAGS = [
     # A page that the test makes up comes from no address, and would have to ask for a local one.
     "--disable-features=LocalNetworkAccessChecks",
 ]
-# A moving picture, and a beep every second.
+# This gives a moving picture, and a beep every second.
 FAKE_DEVICES = "--use-fake-device-for-media-stream=fps=5"
-GRANT = "--use-fake-ui-for-media-stream"  # Also picks a screen to share.
+GRANT = "--use-fake-ui-for-media-stream"  # This also picks a screen to share.
 REFUSE = "--deny-permission-prompts"
 
 # Every tab encodes its picture for every other tab, and all of them share one machine.
@@ -41,14 +41,14 @@ if (mediaDevices) mediaDevices.getUserMedia = (wish) =>
   getUserMedia({ ...wish, video: wish.video && { width: 160, height: 120 } });
 """
 
-TIMEOUT = 10_000  # Milliseconds for whatever a test waits for.
+TIMEOUT = 10_000  # The time for anything that a test waits for, in milliseconds.
 
 OpenTab = Callable[..., Page]
 OpenFirefoxTab = Callable[[str, str], FirefoxTab]
 Launch = Callable[..., Browser]
 
 
-NEEDED = {  # By path, what its tests need and have or not; CI does not do without.
+NEEDED = {  # By path: the browser, if it is found, and how to get it. In CI none may be missing.
     "tests/browser/": (CHROMIUM, "Chromium: apt install chromium, or set CHROMIUM=PATH"),
     "tests/browser/test_firefox.py": (
         FIREFOX,
@@ -76,7 +76,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def io_loop() -> None:
-    """None: Playwright runs an event loop of its own."""
+    """Return None, since Playwright runs an event loop of its own."""
 
 
 @pytest.fixture(scope="package")
@@ -90,7 +90,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="package")
 def launch(playwright: Playwright) -> Iterator[Launch]:
-    """Starts a browser with these flags besides the usual ones; one for all who want the same."""
+    """Return a function that starts a browser with more flags, or returns one that has the same."""
     browsers: dict[tuple[str, ...], Browser] = {}
 
     def launch(*flags: str) -> Browser:
@@ -107,23 +107,23 @@ def launch(playwright: Playwright) -> Iterator[Launch]:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[ServerProcess]:
-    """`main.py -demo`, with no ICE server: the tabs find each other on this machine."""
+    """Run `main.py -demo` without ICE servers, since the tabs find each other on this machine."""
     with server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}) as server:
         yield server
 
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What a test expects its pages to complain of: patterns, to which it may add."""
+    """Return patterns of errors that a test expects its pages to log. The test may add to them."""
     return []
 
 
 @pytest.fixture
 def open_tab(launch: Launch, complaints: list[str]) -> Iterator[OpenTab]:
-    """Opens a URL in a tab that shares nothing with the others; closes them all in the end.
+    """Return a function that opens a URL in a tab of its own. All tabs are closed in the end.
 
-    It is a failure when a page logs an error, breaks its Content-Security-Policy, or has an error
-    or a rejected promise that nobody handles, unless the test expects it.
+    The test fails if a page logs an error, breaks its Content-Security-Policy, or has an error or a
+    rejected promise that nobody handles, unless the test expects it.
     """
     heard: list[str] = []
     contexts = []
@@ -136,7 +136,7 @@ def open_tab(launch: Launch, complaints: list[str]) -> Iterator[OpenTab]:
         html: str | None = None,
         **options: Any,
     ) -> Page:
-        """With `html` that is what is found at the URL."""
+        """Open the URL, at which `html` is found if it is given."""
         context = (browser or launch(FAKE_DEVICES, GRANT)).new_context(
             permissions=permissions, **options
         )
@@ -165,7 +165,7 @@ def check(complaints: list[str], heard: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def firefox() -> Iterator[Firefox]:
-    """A Firefox for all tests of a file: two browsers at once are much for a small machine."""
+    """Start a Firefox for all tests of a file: two at once are much for a small machine."""
     if FIREFOX is None:
         pytest.fail("Firefox is missing, and CI does not do without: apt install firefox-esr")
     with running_firefox(FIREFOX, TIMEOUT / 1000, SMALL_PICTURES) as firefox:
@@ -174,7 +174,7 @@ def firefox() -> Iterator[Firefox]:
 
 @pytest.fixture
 def open_firefox_tab(firefox: Firefox, complaints: list[str]) -> Iterator[OpenFirefoxTab]:
-    """As `open_tab`, in Firefox, and always with the HTML that is at the URL."""
+    """Return a function like `open_tab`'s for Firefox, which is always given the HTML."""
     tabs: list[FirefoxTab] = []
 
     def open_firefox_tab(url: str, html: str) -> FirefoxTab:
@@ -189,10 +189,10 @@ def open_firefox_tab(firefox: Firefox, complaints: list[str]) -> Iterator[OpenFi
 
 @pytest.fixture
 def demo(server: ServerProcess) -> str:
-    """Where the demo is."""
+    """Return the URL of the demo."""
     return url_of(server)
 
 
 def url_of(server: ServerProcess) -> str:
-    """By the name that browsers trust with a camera."""
+    """Return a server's URL with `localhost`, which browsers trust with a camera."""
     return f"http://localhost:{server.port}/"

@@ -1,7 +1,7 @@
-"""Firefox as it is installed, over WebDriver BiDi: it speaks that by itself, without a driver.
+"""An installed Firefox over WebDriver BiDi, which it speaks by itself, without a driver.
 
-Playwright drives only a Firefox of its own making. `FirefoxTab` has what these tests use of
-Playwright's `Page`, and means the same by it.
+Playwright drives only a Firefox of its own build. `FirefoxTab` has the methods of Playwright's
+`Page` that these tests use, with the same meaning.
 """
 
 import itertools
@@ -19,32 +19,32 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 PREFERENCES = {
-    # A moving picture and a tone, for every page that asks.
+    # Every page that asks gets a moving picture and a tone.
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
-    # Peers find each other on this machine, by its addresses.
+    # Peers find each other on this machine by its addresses.
     "media.peerconnection.ice.loopback": True,
     "media.peerconnection.ice.obfuscate_host_addresses": False,
-    # Only one window is in front, and the others are to be as fast.
+    # Only one window is in front. The others must be as fast.
     "dom.min_background_timeout_value": 4,
     "dom.timeout.enable_budget_timer_throttling": False,
     "widget.windows.window_occlusion_tracking.enabled": False,
-    # Nothing beyond this machine is looked for.
+    # The browser must not look for anything beyond this machine.
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
 }
 LISTENING = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 EVENTS = ["log.entryAdded", "network.beforeRequestSent"]
 FUNCTION = re.compile(r"\s*(async\s*)?(\([^)]*\)|\w+)\s*=>")
-POLLING = 0.03  # Seconds.
+POLLING = 0.03  # In seconds.
 
 
 @contextmanager
 def running_firefox(path: str, timeout: float, preload: str) -> Iterator["Firefox"]:
-    """Run one without windows on the screen; `preload` is JavaScript that runs in each page.
+    """Run a Firefox that shows no windows; `preload` is JavaScript that runs in each page.
 
-    `timeout` is in seconds, for whatever a test waits for.
+    `timeout` is how long anything may take that a test waits for, in seconds.
     """
     with TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True) as profile:
         lines = [f"user_pref({json.dumps([*it])[1:-1]});\n" for it in PREFERENCES.items()]
@@ -74,14 +74,14 @@ def _url(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
     for line in process.stderr:
         if match := LISTENING.search(line):
-            # What it says from now on is not kept, but has to be taken from it.
+            # The output from now on is not kept, but must be read so that the pipe does not fill.
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return match[1]
     raise RuntimeError(f"Firefox has ended with {process.wait()}")
 
 
 class Firefox:
-    """What there is to do with a running one."""
+    """A running Firefox."""
 
     def __init__(self, socket: ClientConnection, timeout: float) -> None:
         self.timeout = timeout
@@ -90,9 +90,9 @@ class Firefox:
         self._tabs: dict[str, FirefoxTab] = {}
 
     def open(self, url: str, html: str) -> "FirefoxTab":
-        """Open a tab that shares nothing with the others, and in which this is at the URL."""
+        """Open a tab that shares nothing with the others, in which `html` is found at the URL."""
         user = self.command("browser.createUserContext")["userContext"]
-        # Windows, for tabs in the back are slowed down.
+        # Each tab is a window, since tabs in the background are slowed down.
         context = self.command("browsingContext.create", type="window", userContext=user)["context"]
         tab = self._tabs[context] = FirefoxTab(self, context, html)
         self.command(
@@ -105,10 +105,10 @@ class Firefox:
         return tab
 
     def command(self, method: str, **params: Any) -> dict[str, Any]:
-        """Return the result, and attend to what happens meanwhile; RuntimeError if refused."""
+        """Return a command's result, handling events meanwhile; raise RuntimeError on error."""
         number = self._send(method, params)
         while True:
-            # Beyond a page's own patience only a browser that hangs.
+            # Only a browser that hangs takes longer than a page may.
             message = json.loads(self._socket.recv(self.timeout * 3))
             if message["type"] == "event":
                 self._handle(message["method"], message["params"])
@@ -130,7 +130,7 @@ class Firefox:
             tab.complaints.append(params["text"])
         elif event == "network.beforeRequestSent" and params["isBlocked"] and tab:
             content_type = {"type": "string", "value": "text/html; charset=utf-8"}
-            # Not waited for: its answer may come after that of the command that goes on.
+            # The answer is not awaited: it may come after the answer to the command that goes on.
             self._send(
                 "network.provideResponse",
                 {
@@ -143,7 +143,7 @@ class Firefox:
 
 
 class FirefoxTab:
-    """What the tests use of Playwright's `Page`; raises RuntimeError for exceptions of the page."""
+    """A tab with methods of Playwright's `Page`. They raise RuntimeError if the page throws."""
 
     def __init__(self, firefox: Firefox, context: str, html: str) -> None:
         self.html = html
@@ -153,10 +153,10 @@ class FirefoxTab:
         self._closed = False
 
     def evaluate(self, expression: str, arg: Any = None) -> Any:
-        """Return what it results in, or its promise; a function is called with the argument."""
+        """Return the result, awaited if it is a promise. A function is called with the argument."""
         if FUNCTION.match(expression):
             expression = f"({expression})({json.dumps(arg)})"
-        # As JSON, for BiDi has its own way to write down each type.
+        # The result comes as JSON, since BiDi has its own notation for each type.
         result = self._firefox.command(
             "script.callFunction",
             functionDeclaration=f"async () => JSON.stringify(await ({expression}))",
@@ -168,7 +168,7 @@ class FirefoxTab:
         return json.loads(result["result"].get("value", "null"))
 
     def wait_for_function(self, expression: str, *, arg: Any = None) -> None:
-        """Wait until it is true; raise TimeoutError if that takes too long."""
+        """Wait until the expression is true; raise TimeoutError if that takes too long."""
         deadline = time.monotonic() + self._firefox.timeout
         while not self.evaluate(expression, arg):
             if time.monotonic() > deadline:
@@ -176,7 +176,7 @@ class FirefoxTab:
             time.sleep(POLLING)
 
     def close(self) -> None:
-        """Close it; nothing happens the second time."""
+        """Close the tab. A second call does nothing."""
         if not self._closed:
             self._closed = True
             self._firefox.command("browsingContext.close", context=self._context)

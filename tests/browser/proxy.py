@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Proxy:
-    """Passes every connection to `port` on to 127.0.0.1:`target`."""
+    """Passes every connection to `port` on to `target` on 127.0.0.1."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -30,13 +30,13 @@ class Proxy:
             each.close()
 
     def cut(self) -> None:
-        """Ends the connections that there are."""
+        """End all open connections."""
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def down(self) -> None:
-        """Ends the connections that there are, and those to come at once."""
+        """End all open connections, and from now on every new one at once."""
         self._refusing = True
         self.cut()
 

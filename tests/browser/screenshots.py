@@ -1,6 +1,6 @@
 """Takes the pictures of the documentation: `python -m tests.browser.screenshots`.
 
-The lobby and a call of five, each as wide as a desk and as a phone, written to docs/. The people
+It writes the lobby and a call of five to docs/, each as wide as a desk and as a phone. The people
 are drawn: Chromium plays a file instead of a camera.
 """
 
@@ -19,7 +19,7 @@ DESK = ViewportSize(width=1280, height=800)
 PHONE = ViewportSize(width=390, height=844)
 WIDTH, HEIGHT = 640, 480
 
-# Name, hue of the room and of the clothes.
+# Each has a name, the hue of the room and the hue of the clothes.
 PEOPLE = [
     ("Ada", 205, 25),
     ("Grace", 150, 280),
@@ -30,7 +30,7 @@ PEOPLE = [
 
 
 def draw(path: Path, room: float, clothes: float) -> None:
-    """Writes a video (YUV4MPEG2) of one picture: head and shoulders before a wall."""
+    """Write a video (YUV4MPEG2) of one picture, with head and shoulders in front of a wall."""
     luma = bytearray()
     blue, red = bytearray(), bytearray()
     for y in range(HEIGHT):
@@ -46,7 +46,7 @@ def draw(path: Path, room: float, clothes: float) -> None:
 
 
 def _pixel(x: float, y: float, room: float, clothes: float) -> tuple[float, float, float]:
-    """Light from 0 to 1, hue in degrees on the colour plane of YUV, strength of colour."""
+    """Return the light from 0 to 1, the hue in the UV plane in degrees, and the saturation."""
     head = math.hypot((x - 0.5) / 0.13, (y - 0.42) / 0.215)
     hair = math.hypot((x - 0.5) / 0.155, (y - 0.375) / 0.23)
     shoulders = math.hypot((x - 0.5) / 0.33, (y - 1.02) / 0.37)
@@ -101,7 +101,7 @@ def main() -> None:
             "() => document.querySelector('[data-audio=off]')"
             " && document.querySelector('[data-video=off]')"
         )
-        # Until what was said of those who came has gone again.
+        # The messages about members that came must have disappeared.
         you.wait_for_function(
             "() => [...document.querySelectorAll('#status > *')].every((it) => it.hidden)",
             timeout=60_000,

@@ -1,7 +1,7 @@
 """The demo in real browsers: a call from the lobby to the end, and what can go wrong in it.
 
-`open_tab` makes it a failure of every test here when a page logs an error, breaks its
-Content-Security-Policy or leaves a rejected promise unhandled.
+`open_tab` makes every test here fail if a page logs an error, breaks its Content-Security-Policy or
+leaves a rejected promise unhandled.
 """
 
 import re
@@ -18,8 +18,8 @@ from tests.support.server_process import ServerProcess, server_process
 
 Call = Callable[..., Page]
 
-# Until a tile of a member shows a picture that moves and its sound is not silence. It loops itself,
-# for wait_for_function takes the first promise that it gets for the answer, whatever that holds.
+# Waits until a member's tile shows a moving picture and its sound is not silence. It loops itself,
+# since wait_for_function takes the first promise that it gets as the answer, whatever its value.
 IS_SEEN_AND_HEARD = """
 async (id) => {
   let before;
@@ -44,7 +44,7 @@ async (id) => {
 
 @pytest.fixture
 def call(open_tab: OpenTab, demo: str) -> Call:
-    """Opens the demo, fills in the lobby and joins."""
+    """Return a function that opens the demo, fills in the lobby and joins."""
 
     def call(room: str, name: str = "", url: str = demo, **options: Any) -> Page:
         page = open_tab(url, **options)
@@ -63,7 +63,7 @@ def enter(page: Page, room: str, name: str = "") -> None:
 
 
 def members(page: Page, count: int) -> list[str]:
-    """Waits for the tiles of so many connected members; returns their ids."""
+    """Wait for the tiles of this many connected members; return their ids."""
     tiles = page.locator('.tile:not([data-client-id="me"]):not([data-screen])')
     expect(tiles).to_have_count(count)
     expect(page.locator('.tile:not([data-client-id="me"])[data-state="connected"]')).to_have_count(
@@ -73,7 +73,7 @@ def members(page: Page, count: int) -> list[str]:
 
 
 def tile_of(page: Page, other: Page) -> str:
-    """The selector of the tile that shows the other tab's user."""
+    """Return the selector of the tile that shows the other tab's user."""
     return f'.tile[data-client-id="{other.evaluate("signaling.clientId")}"]'
 
 
@@ -89,7 +89,7 @@ def test_three_see_and_hear_each_other(call: Call) -> None:
 
 
 def test_six_form_a_full_mesh(call: Call) -> None:
-    """Six tabs: fifteen connections, so that each shows five others."""
+    """Six tabs form fifteen connections, so that each shows five others."""
     tabs = [call("six") for _ in range(6)]
     ids = {tab.evaluate("signaling.clientId") for tab in tabs}
     for tab in tabs:
@@ -119,7 +119,7 @@ def test_a_tab_that_closes_is_gone_at_once(call: Call) -> None:
 
 
 def test_mute_and_camera_off_are_seen(call: Call) -> None:
-    """Who is muted and who shows no picture is seen by the others, and that it has changed back."""
+    """The others see that a member is muted or shows no picture, and that this has ended."""
     first, second = call("mute"), call("mute")
     tile = first.locator(tile_of(first, second))
     members(first, 1)
@@ -131,10 +131,10 @@ def test_mute_and_camera_off_are_seen(call: Call) -> None:
     own = second.locator('.tile[data-client-id="me"]')
     expect(own).to_have_attribute("data-audio", "off")
     expect(own).to_have_attribute("data-video", "off")
-    # Who comes later sees it too.
+    # A member that comes later sees it too.
     third = call("mute")
     expect(third.locator(tile_of(third, second))).to_have_attribute("data-audio", "off")
-    # A letter alone presses nothing.
+    # A letter alone presses no button.
     second.keyboard.press("m")
     second.keyboard.press("Alt+m")
     second.keyboard.press("Alt+v")
@@ -143,9 +143,10 @@ def test_mute_and_camera_off_are_seen(call: Call) -> None:
 
 
 def test_a_reload_keeps_who_one_is_and_what_is_off(call: Call) -> None:
-    """Muted, without picture, with the name: so is the lobby after it, and whatever is sent.
+    """After a reload, the lobby has the same name, and microphone and camera are still off.
 
-    Each tab keeps its own, and a new one begins with the name that was given last.
+    So is whatever is sent. Each tab keeps its own choices, and a new one begins with the name that
+    was given last.
     """
     page = call("reload", "Ann")
     page.keyboard.press("Alt+m")
@@ -198,7 +199,7 @@ def test_a_screen_is_shared(call: Call) -> None:
 
 
 def test_chat(call: Call) -> None:
-    """What is written is read by all, with the writer's name, and counted until it is read."""
+    """A message is read by all, with the writer's name, and counts as unread until it is read."""
     first, second = call("chat", "Ann"), call("chat", "Bob")
     members(first, 1)
     second.wait_for_function("() => signaling.send(null) === 1")
@@ -215,14 +216,14 @@ def test_chat(call: Call) -> None:
     second.locator("#chat-input").fill("hi")
     second.keyboard.press("Enter")
     expect(first.locator("#chat-log li").last).to_contain_text("hi")
-    # There Alt with a letter may be how one types another.
+    # In a text field, Alt and a letter may type another letter.
     second.keyboard.press("Alt+m")
     expect(second.locator("#microphone")).to_have_attribute("aria-pressed", "true")
     expect(second.locator('.tile[data-client-id="me"]')).to_have_attribute("data-audio", "on")
 
 
 def test_the_server_comes_back(call: Call, complaints: list[str]) -> None:
-    """The server is killed and started again: the page says so, and the room is whole again."""
+    """When the server is killed and comes back, the page says so, and the room is whole again."""
     complaints.append(NO_SERVER)
     with server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}, exit_code=-9) as server:
         url, port = url_of(server), str(server.port)
@@ -232,7 +233,7 @@ def test_the_server_comes_back(call: Call, complaints: list[str]) -> None:
         server.kill()
         for tab in tabs:
             expect(tab.locator("#banner")).to_be_visible()
-            # The call goes on meanwhile.
+            # The call continues meanwhile.
             members(tab, 1)
     with server_process("-demo", "-port", port, env={"SIGNALING_ICE_SERVERS": "[]"}):
         for tab in tabs:
@@ -250,7 +251,7 @@ def refusing(launch: Launch) -> Browser:
 
 
 def test_permission_refused(call: Call, open_tab: OpenTab, demo: str, refusing: Browser) -> None:
-    """The lobby says how to allow it; who joins all the same sees and hears the others."""
+    """The lobby says how to allow them; a user who joins anyway sees and hears the others."""
     other = call("refused")
     page = open_tab(demo, browser=refusing, permissions=())
     expect(page.locator("#problem")).to_contain_text(re.compile("permission|allow", re.IGNORECASE))
@@ -263,7 +264,7 @@ def test_permission_refused(call: Call, open_tab: OpenTab, demo: str, refusing: 
 
 
 def test_no_devices(open_tab: OpenTab, demo: str, launch: Launch) -> None:
-    """A computer without camera and microphone is told so, and may join."""
+    """A user without camera and microphone is told so, and may join."""
     page = open_tab(demo, browser=launch(GRANT))
     expect(page.locator("#problem")).to_contain_text(re.compile("camera", re.IGNORECASE))
     enter(page, "bare")
@@ -280,14 +281,14 @@ def test_an_insecure_origin(
     page = open_tab(url, browser=elsewhere, permissions=())
     assert not page.evaluate("isSecureContext")
     expect(page.locator("#problem")).to_contain_text("https")
-    # Strangers are not to meet there.
+    # Strangers must not meet there.
     expect(page.locator("#room")).to_have_value(re.compile(r"^[a-z]+-[a-z]+-\d\d$"))
     enter(page, "insecure")
     expect(page.locator('.tile[data-client-id="me"]')).to_be_visible()
 
 
 def test_the_server_is_gone_before_the_join(open_tab: OpenTab, complaints: list[str]) -> None:
-    """The lobby stays, says that the server does not answer, and works when that is back."""
+    """The lobby stays, says that the server does not answer, and works when the server is back."""
     complaints.append(NO_SERVER)
     with server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}) as server:
         url, port = url_of(server), str(server.port)
@@ -302,7 +303,7 @@ def test_the_server_is_gone_before_the_join(open_tab: OpenTab, complaints: list[
 
 
 def test_a_member_that_cannot_be_reached(call: Call) -> None:
-    """Its tile says so, and the page names what is missing: a TURN server."""
+    """The member's tile says so, and the page names what is missing: a TURN server."""
     first, second = call("unreachable"), call("unreachable", "Bob")
     members(first, 1)
     first.evaluate(
@@ -319,7 +320,7 @@ def test_a_member_that_cannot_be_reached(call: Call) -> None:
 
 
 def test_what_others_send_is_not_shown_as_the_pages_own(call: Call) -> None:
-    """Neither what a browser quotes of an offer, nor characters that turn a name around."""
+    """The page shows neither what a browser quotes of an offer nor characters that turn a name."""
     first, second = call("hostile", "Ann"), call("hostile")
     members(first, 1)
     second.evaluate("signaling.setName('\\u202eAnn\\u2066\\u0007 (you)')")
@@ -340,7 +341,7 @@ def test_what_others_send_is_not_shown_as_the_pages_own(call: Call) -> None:
 
 
 def test_messages_cover_nothing(call: Call) -> None:
-    """However long, they stay below a problem and above the controls, on a phone too."""
+    """A message of any length stays below a problem and above the controls, on a phone too."""
     page = call("covered", viewport={"width": 320, "height": 568})
     page.evaluate(
         """() => {
@@ -370,7 +371,7 @@ def test_messages_cover_nothing(call: Call) -> None:
 
 
 def test_a_room_that_the_server_refuses(open_tab: OpenTab) -> None:
-    """The lobby stays, says so, and lets one choose a shorter name."""
+    """The lobby stays, says so, and lets the user choose a shorter name."""
     env = {"SIGNALING_ICE_SERVERS": "[]", "SIGNALING_MAX_ROOM_NAME": "10"}
     with server_process("-demo", env=env) as server:
         page = open_tab(url_of(server))
@@ -383,7 +384,7 @@ def test_a_room_that_the_server_refuses(open_tab: OpenTab) -> None:
 
 
 def test_a_room_that_is_refused_after_a_restart(call: Call, complaints: list[str]) -> None:
-    """The call says so as long as that lasts."""
+    """The call says so as long as the server refuses the room."""
     complaints.append(NO_SERVER)
     env = {"SIGNALING_ICE_SERVERS": "[]"}
     with server_process("-demo", env=env) as server:
@@ -398,7 +399,7 @@ def test_a_room_that_is_refused_after_a_restart(call: Call, complaints: list[str
 
 
 def test_settings_that_the_browser_refuses(open_tab: OpenTab, demo: str) -> None:
-    """The lobby says so when one wants to join, in the browser's words, and stays."""
+    """When the user joins, the lobby says so in the browser's words, and stays."""
     page = open_tab(demo)
     page.route(
         "**/config.json", lambda route: route.fulfill(json={"iceServers": [{"urls": "nonsense"}]})
@@ -412,7 +413,7 @@ def test_settings_that_the_browser_refuses(open_tab: OpenTab, demo: str) -> None
 
 
 def test_a_device_comes_back(call: Call) -> None:
-    """Its button tries again, during the call too, and says what is wrong if that fails."""
+    """The device's button tries again, also during the call, and tells of a failure."""
     first, second = call("back"), call("back")
     members(first, 1)
     tile = first.locator(tile_of(first, second))
@@ -466,7 +467,7 @@ mediaDevices.getUserMedia = (wish) => new Promise((resolve, reject) => {
 
 @pytest.fixture
 def join_unanswered(open_tab: OpenTab, demo: str) -> Call:
-    """As `call`, in a tab whose browser asks for camera and microphone and gets no answer."""
+    """Return a function like `call`'s, for a user who does not answer the browser's question."""
 
     def join(room: str) -> Page:
         page = open_tab("about:blank")
@@ -480,7 +481,7 @@ def join_unanswered(open_tab: OpenTab, demo: str) -> Call:
 
 
 def test_a_question_that_nobody_answers_holds_up_nothing(call: Call, join_unanswered: Call) -> None:
-    """Whoever leaves the browser's question open joins, sees and hears; and may answer later."""
+    """A user who leaves the browser's question open joins, sees and hears, and may answer later."""
     other, page = call("unanswered", "Ann"), join_unanswered("unanswered")
     (client_id,) = members(page, 1)
     page.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
@@ -499,7 +500,7 @@ def test_a_question_that_nobody_answers_holds_up_nothing(call: Call, join_unansw
 
 
 def test_a_question_that_is_answered_while_joining(open_tab: OpenTab, demo: str) -> None:
-    """Whenever the answer comes, it is not lost, not even before the server has answered."""
+    """The answer is not lost, whenever it comes, not even before the server has answered."""
     other = open_tab(demo)
     enter(other, "joining")
     page = open_tab("about:blank")
@@ -523,7 +524,7 @@ def test_a_question_that_is_answered_while_joining(open_tab: OpenTab, demo: str)
 
 
 def test_a_question_that_is_refused_during_the_call(join_unanswered: Call) -> None:
-    """The call says what to do about it, and its buttons ask again."""
+    """The call says what to do about the refusal, and its buttons ask again."""
     page = join_unanswered("late")
     page.evaluate("refuse()")
     expect(page.locator("#banner")).to_contain_text("not allowed to use your camera")
@@ -533,7 +534,7 @@ def test_a_question_that_is_refused_during_the_call(join_unanswered: Call) -> No
 
 
 def test_older_messages_are_read_in_peace(call: Call) -> None:
-    """What comes meanwhile does not scroll to the end."""
+    """Messages that come meanwhile do not scroll to the end."""
     first, second = call("scroll"), call("scroll")
     members(first, 1)
     first.wait_for_function("() => signaling.send(null) === 1")
@@ -564,7 +565,7 @@ def test_the_lobby_fits(
 
 
 def test_what_is_joined_is_what_is_shown(open_tab: OpenTab, demo: str) -> None:
-    """While joining, neither the field nor the address leads to another room."""
+    """While the page is joining, neither the field nor the address leads to another room."""
     page = open_tab(demo)
     page.wait_for_function("() => window.signaling")
     page.evaluate(
@@ -590,7 +591,7 @@ def test_what_is_joined_is_what_is_shown(open_tab: OpenTab, demo: str) -> None:
 def test_the_focus_is_never_lost(
     call: Call, open_tab: OpenTab, demo: str, refusing: Browser
 ) -> None:
-    """What goes while it has the focus hands it to the heading."""
+    """An element that disappears while it has the focus hands the focus to the heading."""
     page = open_tab(demo, browser=refusing, permissions=())
     expect(page.locator("#retry")).to_be_visible()
     page.locator("#retry").press("Enter")
@@ -612,7 +613,7 @@ def test_the_focus_is_never_lost(
 
 
 def test_two_windows_and_no_reading(open_tab: OpenTab, demo: str) -> None:
-    """Enter joins the room that is proposed; its link leads a second window into it."""
+    """Enter joins the room that is proposed; the room's link leads a second window into it."""
     first = open_tab(demo)
     expect(first.locator("#room")).not_to_be_empty()
     first.wait_for_function("() => document.querySelector('#preview').videoWidth > 0")
@@ -629,7 +630,7 @@ def test_two_windows_and_no_reading(open_tab: OpenTab, demo: str) -> None:
 
 
 def test_two_windows_of_one_computer(open_tab: OpenTab, demo: str) -> None:
-    """Whoever opens the page of this computer twice, and presses Enter in each, is in one call."""
+    """Two windows on the same computer are in one call when Enter is pressed in each."""
     tabs = [open_tab(demo) for _ in range(2)]
     for tab in tabs:
         expect(tab.locator("#room")).to_be_visible()
@@ -651,7 +652,7 @@ def test_the_link_is_copied(call: Call, demo: str) -> None:
 
 
 def test_leaving(call: Call) -> None:
-    """Leads back to the lobby with the camera on; the others lose the tile; one may join again."""
+    """Leaving leads back to the lobby; the others lose the tile; the user may join again."""
     staying, leaving = call("leaving"), call("leaving")
     members(staying, 1)
     leaving.locator("#leave").click()
@@ -664,7 +665,7 @@ def test_leaving(call: Call) -> None:
 
 
 def test_your_own_tile_is_mirrored(call: Call) -> None:
-    """As in a mirror, and nobody hears oneself; those of the others are as they are."""
+    """One's own picture is mirrored and one's own sound muted; those of the others are not."""
     first, second = call("mirror"), call("mirror")
     members(first, 1)
     transform = "selector => getComputedStyle(document.querySelector(selector)).transform"
@@ -705,7 +706,7 @@ def test_the_keyboard_is_enough(call: Call, open_tab: OpenTab, demo: str) -> Non
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (568, 320), (1280, 800)])
 def test_twelve_fit(call: Call, width: int, height: int) -> None:
-    """Twelve tiles are all in view, none over another and without scrolling, on a phone too."""
+    """Twelve tiles are all in view, without overlapping and without scrolling, on a phone too."""
     page = call("twelve", viewport={"width": width, "height": height})
     page.evaluate(
         """() => {

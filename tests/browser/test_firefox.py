@@ -1,4 +1,4 @@
-"""The SDK in Firefox, and between Firefox and Chromium, which report what happens differently."""
+"""The SDK in Firefox, and between Firefox and Chromium, which report some things differently."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ Join = Callable[..., Tab]
 # In the order in which they join.
 PAIRS = [("firefox", "chromium"), ("chromium", "firefox"), ("firefox", "firefox")]
 RESTARTS = 4
-# What Firefox logs for a connection that is refused or lost.
+# Firefox logs these for a connection that is refused or lost.
 NO_SERVER_FIREFOX = r"can.t establish a connection|was interrupted"
 
 STREAMS = "count => [...client.members.values()][0]?.streams.length === count"
@@ -24,7 +24,7 @@ STREAMS = "count => [...client.members.values()][0]?.streams.length === count"
 
 @pytest.fixture
 def join(open_tab: OpenTab, open_firefox_tab: OpenFirefoxTab, demo: str) -> Join:
-    """Opens a tab of this browser with a client that joins the room."""
+    """Open a tab of this browser with a client that joins the room."""
 
     def join(browser: str, room: str, url: str = demo) -> Tab:
         tab: Tab
@@ -40,7 +40,7 @@ def join(open_tab: OpenTab, open_firefox_tab: OpenFirefoxTab, demo: str) -> Join
 
 
 def understands(tab: Tab) -> None:
-    """Waits until the member has said something over the data channel."""
+    """Wait until the member has sent something over the data channel."""
     tab.wait_for_function("client.send(null) === 1")
 
 
@@ -70,10 +70,10 @@ def test_members_see_and_hear_each_other(join: Join, browsers: tuple[str, str]) 
 def test_restarts_leave_no_ghost(
     join: Join, browsers: tuple[str, str], complaints: list[str]
 ) -> None:
-    """However often the server restarts, and whoever is back first, each meets the other once.
+    """However often the server restarts, each member meets the other once, whoever is back first.
 
-    Whoever is back first has an offer out that nobody can get before the other one is back. The
-    page is not told that the connection is any worse meanwhile.
+    The one that is back first has an offer out that nobody can get before the other one is back.
+    The page is not told meanwhile that the connection is any worse.
     """
     complaints += [NO_SERVER, NO_SERVER_FIREFOX]
     port = "0"
@@ -125,7 +125,7 @@ def test_who_leaves_is_gone(join: Join, browsers: tuple[str, str]) -> None:
 def test_who_leaves_without_a_server_is_gone(
     join: Join, browsers: tuple[str, str], complaints: list[str]
 ) -> None:
-    """A member that closes while the server is away is gone at once, by its connection's end."""
+    """A member that closes while the server is away is gone at once: its connection has ended."""
     complaints += [NO_SERVER, NO_SERVER_FIREFOX]
     with server_process("-demo", exit_code=-9) as server:
         staying, leaving = (join(browser, "leaving", url_of(server)) for browser in browsers)

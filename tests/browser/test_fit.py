@@ -1,4 +1,4 @@
-"""The demo fits windows of every width, whatever a room and those in it are called."""
+"""The demo fits windows of every width, whatever the names of the room and its members."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -18,7 +18,7 @@ NAMES = {
     "words": "the room of a great many words " * 8,
 }
 
-# What sticks out of the window or of what clips it, and what would have to be scrolled sideways.
+# Returns what sticks out of the window or of what clips it, and what scrolls sideways.
 STICKING_OUT = """
 () => {
   const shown = (it) => it.checkVisibility({ visibilityProperty: true, opacityProperty: true });
@@ -46,7 +46,7 @@ STICKING_OUT = """
 }
 """
 
-# One member in each state, one with a screen, and whatever else may be seen in a call at once.
+# One member is in each state, one has a screen, and everything else that a call can show is seen.
 FILL_THE_CALL = """
 (name) => {
   const states = ["connected", "connecting", "disconnected", "failed"];
@@ -73,7 +73,7 @@ def refusing(launch: Launch) -> Browser:
 
 
 def fits(page: Page, state: str, needed: str) -> None:
-    """In each size nothing sticks out, and what matches `needed` is in view without scrolling."""
+    """Check that in each size nothing sticks out and `needed` is in view without scrolling."""
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         page.evaluate("() => new Promise((drawn) => setTimeout(drawn, 50))")
@@ -97,7 +97,7 @@ def test_any_name_fits(open_tab: OpenTab, demo: str, name: str) -> None:
     page.locator("#join").click()
     expect(page.locator(".invitation")).to_be_visible()
     fits(page, "the invitation", "#copy")
-    # Below the link, however long that is.
+    # This is below the link, however long that is.
     expect(page.locator(".invitation button")).to_be_in_viewport(ratio=1)
     page.locator("#copy").evaluate(
         "it => { navigator.clipboard.writeText = () => Promise.reject(); it.click(); }"
@@ -120,7 +120,7 @@ def test_any_name_fits(open_tab: OpenTab, demo: str, name: str) -> None:
 
 
 def test_any_name_fits_with_a_problem(open_tab: OpenTab, demo: str, refusing: Browser) -> None:
-    """Also where the lobby says what is wrong, and where the call does."""
+    """The same holds when the lobby says what is wrong, and when the call does."""
     page = open_tab(demo, browser=refusing, permissions=())
     for name in NAMES.values():
         page.evaluate("name => { location.hash = encodeURIComponent(name); }", name)

@@ -1,6 +1,6 @@
 """The ICE servers that the setting takes are those that a browser takes.
 
-The tables are those of the unit tests, so that neither can drift from what Chromium does.
+The tables are those of the unit tests, so that they cannot drift from what Chromium does.
 """
 
 import pytest
@@ -28,9 +28,9 @@ TRY = """(json) => {
     ids=["accepted", "refused", "refused-here"],
 )
 def test_chromium_agrees(texts: list[str], taken: bool, open_tab: OpenTab) -> None:
-    """Chromium makes a connection of each list that the setting takes, and throws on the others.
+    """Chromium makes a connection with each list that the setting takes, and throws on the others.
 
-    Those that only the setting refuses are known, and Chromium does take them.
+    The lists that only the setting refuses are known, and Chromium does take them.
     """
     tab = open_tab("http://page.example/", html="<p>")
     assert [text for text in texts if tab.evaluate(TRY, text) != taken] == []

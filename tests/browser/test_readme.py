@@ -19,14 +19,14 @@ OTHERS = "video:not(#me)"
 
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:
-    """A server of its own: all the README's clients join the same room."""
+    """Run a server for this file, as all the README's clients join the same room."""
     with server_process("-demo", env={"SIGNALING_ICE_SERVERS": "[]"}) as server:
         yield server
 
 
 @pytest.fixture
 def page(server: ServerProcess, tmp_path: Path) -> str:
-    """Return the URL of a file with the page of the README, for the server of this test."""
+    """Return the URL of a file with the README's page, changed for the server of this test."""
     (html,) = blocks("html")
     assert html.count("ws://localhost:5000/") == 1
     path = tmp_path / "call.html"
@@ -58,7 +58,7 @@ def test_the_page_makes_calls(open_tab: OpenTab, page: str) -> None:
 def test_the_page_and_the_demo_call_each_other(
     open_tab: OpenTab, server: ServerProcess, page: str, page_first: bool
 ) -> None:
-    """They are in the same room, whoever comes first."""
+    """The page and the demo are in the same room and connect, whoever comes first."""
     if page_first:
         tab = open_tab(page)
         server.wait_for_line("joined room 'demo'")
@@ -76,7 +76,7 @@ def test_the_page_and_the_demo_call_each_other(
 def test_the_demo_shows_the_python_client(
     open_tab: OpenTab, server: ServerProcess, tmp_path: Path, python_first: bool
 ) -> None:
-    """It appears in the demo by name, and each reads what the other writes in the chat."""
+    """The client appears in the demo by name, and each reads what the other writes in the chat."""
     script = tmp_path / "client.py"
     write_client(script, server.url)
     demo = None if python_first else in_demo_room(open_tab, server)

@@ -1,4 +1,4 @@
-"""The SDK in real browsers: what docs/sdk.md and sdk/signaling.d.ts promise."""
+"""The SDK in real browsers keeps the promises of docs/sdk.md and sdk/signaling.d.ts."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ PAGES = Path(__file__).parent / "pages"
 ROOT = Path(__file__).parent.parent.parent
 SDK = ROOT / "sdk"
 
-# What Chromium logs for a connection that is refused or fails.
+# Chromium logs these for a connection that is refused or fails.
 NO_SERVER = r"WebSocket connection to .* failed"
 
 Join = Callable[..., Page]
@@ -26,7 +26,7 @@ Join = Callable[..., Page]
 
 @pytest.fixture
 def join(open_tab: OpenTab, demo: str) -> Join:
-    """Opens a tab with a client that joins the room; keeps its events in `client.events`."""
+    """Return a function that opens a tab whose client joins, with its events in `client.events`."""
 
     def join(room: str, url: str = demo, **options: Any) -> Page:
         page = sdk_page(open_tab, url, **options)
@@ -43,7 +43,7 @@ def sdk_page(open_tab: OpenTab, url: str, **options: Any) -> Page:
 
 
 def connected(page: Page | FirefoxTab, count: int) -> list[str]:
-    """Waits until so many members are connected and no others are there; returns their ids."""
+    """Wait until exactly this many members are there and connected; return their ids."""
     page.wait_for_function(
         "count => client.members.size === count"
         " && [...client.members.values()].every(({ state }) => state === 'connected')",
@@ -63,7 +63,7 @@ def events(page: Page | FirefoxTab, *types: str) -> list[dict[str, Any]]:
 
 
 def plays(page: Page, video: str) -> None:
-    """Waits until a video element shows at least five more pictures than it had before."""
+    """Wait until a video element shows at least five more pictures than before."""
     page.wait_for_function(
         """selector => {
           const video = document.querySelector(selector);
@@ -80,7 +80,7 @@ def plays(page: Page, video: str) -> None:
 
 @pytest.fixture
 def documented(demo: str) -> str:
-    """The page of docs/sdk.md, for the server of this test."""
+    """Return docs/sdk.md's page, changed for the server of this test."""
     (html,) = re.findall(r"```html\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)
     assert len(html.splitlines()) == 21
     endpoint = demo.replace("http", "ws")
@@ -103,7 +103,7 @@ def test_the_page_of_the_documentation_works(open_tab: OpenTab, demo: str, docum
 def test_the_page_of_the_documentation_asks_for_a_click(
     open_tab: OpenTab, demo: str, documented: str
 ) -> None:
-    """Where the browser plays nothing with sound before a click, a button asks for one."""
+    """If the browser plays nothing with sound before a click, a button asks for one."""
     strict = """<script>
       const { play } = HTMLMediaElement.prototype;
       let clicked = false;
@@ -127,7 +127,7 @@ def test_the_page_of_the_documentation_asks_for_a_click(
 
 
 def test_a_page_for_singo_works(open_tab: OpenTab, demo: str) -> None:
-    """A page written against singo's SDK works when its import is changed."""
+    """A page written for singo's SDK works when its import is changed."""
     html = (PAGES / "singo.html").read_text()
     first, second = (open_tab(f"{demo}page.html", html=html) for _ in range(2))
     for tab in (first, second):
@@ -147,7 +147,7 @@ def test_members_that_do_not_trickle(
 ) -> None:
     """A member that knows only full descriptions gets along with this SDK, whoever came first.
 
-    It makes a new connection for each offer, and so is shown what is added later, too.
+    It makes a new connection for each offer, and so also shows what is added later.
     """
 
     def full_sdp() -> Page:
@@ -160,7 +160,7 @@ def test_members_that_do_not_trickle(
     full = full or full_sdp()
     connected(page, 1)
     full.wait_for_function("[...peers.values()].every(pc => pc.connectionState === 'connected')")
-    # Every candidate that was found went with the description.
+    # Every candidate that was found is in the description.
     assert "candidate:" in full.evaluate("[...peers.values()][0].remoteDescription.sdp")
 
     page.evaluate("client.shareScreen(picture())")
@@ -173,7 +173,7 @@ def test_members_that_do_not_trickle(
 
 
 def test_candidates_may_come_before_their_description(open_tab: OpenTab, demo: str) -> None:
-    """What overtakes an offer is kept until that has come."""
+    """A candidate that overtakes its offer is kept until the offer has come."""
     page = sdk_page(open_tab, demo)
     page.evaluate(
         """async () => {
@@ -213,14 +213,14 @@ def test_candidates_may_come_before_their_description(open_tab: OpenTab, demo: s
 
 
 def test_members_hear_and_see_each_other(join: Join) -> None:
-    """Three members: pictures and sound from each to each, each stream told of once."""
+    """Three members see and hear each other, and each stream is told of once."""
     tabs = [join("three") for _ in range(3)]
     for tab in tabs:
         ids = connected(tab, 2)
         for client_id in ids:
             tab.wait_for_function(
-                # It loops itself, for a promise counts as an answer, whatever it holds; and it
-                # plays, for Chromium decodes no sound that is not heard.
+                # It loops itself, since a promise counts as an answer, whatever its value. It also
+                # plays, since Chromium decodes no sound that is not heard.
                 """async id => {
                   const video = document.createElement("video");
                   video.srcObject = client.members.get(id).streams[0];
@@ -240,7 +240,7 @@ def test_members_hear_and_see_each_other(join: Join) -> None:
 
 
 def test_offers_that_cross(join: Join) -> None:
-    """Both share their screen in the same moment: each sees the other's."""
+    """If both members share their screens at the same moment, each sees the other's."""
     tabs = [join("glare") for _ in range(2)]
     for tab in tabs:
         connected(tab, 1)
@@ -258,7 +258,7 @@ def test_offers_that_cross(join: Join) -> None:
 
 
 def test_a_screen_comes_and_goes(join: Join) -> None:
-    """A shared screen is a second stream, also for who comes later; its end is told to all."""
+    """A shared screen is a second stream, for later members too; all learn of its end."""
     sharing, watching = join("screen"), join("screen")
     connected(sharing, 1)
     sharing.evaluate("client.shareScreen(picture())")
@@ -276,7 +276,7 @@ def test_a_screen_comes_and_goes(join: Join) -> None:
             " streams.length === 1 && info?.screen === null)"
         )
     assert events(sharing, "screenend")
-    # It is the same stream that comes back, or another one: it is told of again.
+    # Whether the same stream comes back or another one, the page is told of it again.
     sharing.evaluate("client.shareScreen(picture())")
     watching.wait_for_function(
         "client.members.get(client.events.find(({ type }) => type === 'trackend').clientId)"
@@ -287,8 +287,8 @@ def test_a_screen_comes_and_goes(join: Join) -> None:
 def test_a_failed_connection_is_tried_again(join: Join) -> None:
     """ICE is restarted: both sides get new credentials on the connection that they have.
 
-    That a browser finds a connection failed takes half a minute and a broken network, so it is
-    told here.
+    A browser takes half a minute and a broken network to find that a connection has failed, so the
+    test tells it.
     """
     first, second = join("restart"), join("restart")
     (client_id,) = connected(first, 1)
@@ -336,7 +336,7 @@ def test_sharing_again_and_again_costs_nothing(join: Join) -> None:
 
 
 def test_messages_reach_one_or_all(join: Join) -> None:
-    """`send` says how many it reached; what arrives is what was sent, in order."""
+    """`send` returns how many members it reached; the data arrive as they were sent, in order."""
     first, second, third = (join("chat") for _ in range(3))
     for tab in (first, second, third):
         connected(tab, 2)
@@ -356,7 +356,7 @@ def test_messages_reach_one_or_all(join: Join) -> None:
 
 
 def test_members_say_what_they_are(join: Join) -> None:
-    """Name, microphone and camera are told to who is there and to who comes."""
+    """A member's name, microphone and camera are told to members who are there and to newcomers."""
     first, second = join("info"), join("info")
     connected(second, 1)
     first.evaluate("client.setName('Ann'); client.changeAudioTrackEnabled(false)")
@@ -370,9 +370,9 @@ def test_members_say_what_they_are(join: Join) -> None:
 
 
 def test_members_may_say_what_they_like(join: Join, open_tab: OpenTab, demo: str) -> None:
-    """Nonsense over the data channel, and an id that is not one's own, do no harm to the others.
+    """Nonsense on the data channel, and a claim to another's id, do no harm to the others.
 
-    Who claims another id is dropped like anybody else when it goes.
+    A member that claims another id is dropped like any other when it goes.
     """
     victim, hostile = join("hostile"), join("hostile")
     connected(victim, 1)
@@ -420,7 +420,7 @@ def test_members_may_say_what_they_like(join: Join, open_tab: OpenTab, demo: str
 def test_the_room_forms_again_after_a_restart(
     open_tab: OpenTab, join: Join, complaints: list[str]
 ) -> None:
-    """The server is killed and comes back: all join again, and no picture is interrupted."""
+    """When the server is killed and comes back, all join again, and no picture is interrupted."""
     complaints.append(NO_SERVER)
     with server_process("-demo", exit_code=-9) as server:
         url, port = url_of(server), str(server.port)
@@ -434,7 +434,7 @@ def test_the_room_forms_again_after_a_restart(
             tab.wait_for_function("client.state === 'joined'")
             assert connected(tab, 2) == ids
             assert not events(tab, "leave", "trackend", "error")
-        # Each can negotiate with each again, and with who comes later.
+        # Each can negotiate again with every other, and with a member that comes later.
         for tab in tabs:
             tab.evaluate("client.shareScreen(picture())")
         late = join("restarted", url=url)
@@ -448,11 +448,11 @@ def test_the_room_forms_again_after_a_restart(
 
 
 def test_a_server_that_goes_silent(join: Join, complaints: list[str]) -> None:
-    """A connection on which nothing comes any longer counts as lost, though nobody closed it."""
+    """A connection on which nothing comes any more counts as lost, although nobody closed it."""
     complaints.append(NO_SERVER)
     with server_process("-demo", env={"SIGNALING_KEEPALIVE_INTERVAL": "0.5"}) as server:
         page = join("silent", url=url_of(server))
-        # It has to be seen first how often the server speaks.
+        # The client must first see how often the server sends.
         page.evaluate(
             """() => new Promise((resolve) => {
               const ws = new WebSocket(`ws://${location.host}/connect`);
@@ -467,7 +467,7 @@ def test_a_server_that_goes_silent(join: Join, complaints: list[str]) -> None:
 
 @pytest.fixture
 def proxy(server: ServerProcess) -> Iterator[Proxy]:
-    """A way to the server that can be cut."""
+    """Yield a proxy to the server whose connections can be cut."""
     with Proxy(server.port) as proxy:
         yield proxy
 
@@ -475,9 +475,9 @@ def proxy(server: ServerProcess) -> Iterator[Proxy]:
 def test_a_member_that_loses_the_server_is_kept(
     join: Join, proxy: Proxy, complaints: list[str]
 ) -> None:
-    """One connection to the server is cut: the media go on, and nobody is told of a departure.
+    """If one connection to the server is cut, the media go on, and nobody is told of a departure.
 
-    The member has another id at the server then; the page keeps the one that it knows.
+    The server then knows the member by another id; the page keeps the id that it knows.
     """
     complaints.append(NO_SERVER)
     cut, other = join("cut", url=f"http://localhost:{proxy.port}/"), join("cut")
@@ -494,13 +494,13 @@ def test_a_member_that_loses_the_server_is_kept(
     cut.wait_for_function("[...client.members.values()][0].streams.length === 2")
     for tab in (cut, other):
         assert not events(tab, "leave", "trackend", "error")
-    # Who comes later meets each of them once.
+    # A member that comes later meets each of them once.
     connected(join("cut"), 2)
     assert connected(other, 2)[0] == known
 
 
 def test_a_member_that_comes_back_slowly_is_met_once(join: Join, complaints: list[str]) -> None:
-    """Its first offer comes too late to prove who it is: it is met anew, and not a second time."""
+    """If its first offer comes too late to prove who it is, it is met anew, and only once."""
     complaints.append(NO_SERVER)
     with server_process("-demo", exit_code=-9) as server:
         url, port = url_of(server), str(server.port)
@@ -534,7 +534,7 @@ def test_a_member_that_comes_back_slowly_is_met_once(join: Join, complaints: lis
 def test_a_member_that_stays_away_after_a_restart_is_gone(
     join: Join, complaints: list[str]
 ) -> None:
-    """No server tells of its end, for the new one has never seen it: its connection's end does."""
+    """The new server never saw the member, so only its connection's end tells that it is gone."""
     complaints.append(NO_SERVER)
     with server_process("-demo", exit_code=-9) as server:
         url, port = url_of(server), str(server.port)
@@ -547,9 +547,9 @@ def test_a_member_that_stays_away_after_a_restart_is_gone(
         other.wait_for_function("client.state === 'reconnecting'")
     with server_process("-demo", "-port", port):
         other.wait_for_function("client.state === 'joined'")
-        # It lives on: only the server has lost it.
+        # The member lives on: only the server has lost it.
         assert connected(other, 1) == [client_id]
-        # As browsers find half a minute after a tab has crashed.
+        # Browsers find this half a minute after a tab has crashed.
         other.evaluate(
             """id => {
               const pc = client.peerConnection(id);
@@ -564,7 +564,7 @@ def test_a_member_that_stays_away_after_a_restart_is_gone(
 def test_a_member_that_does_not_come_back_is_gone(
     join: Join, proxy: Proxy, complaints: list[str]
 ) -> None:
-    """It has lost the server for good and closes: the others are told by its connection's end."""
+    """A member that has lost the server for good and closes is gone: its connection's end tells."""
     complaints.append(NO_SERVER)
     lost, other = join("lost", url=f"http://localhost:{proxy.port}/"), join("lost")
     connected(other, 1)
@@ -589,9 +589,9 @@ OUTCOME = "room => client.joinRoom(room).then(() => 'joined', error => String(er
 
 
 def test_a_room_that_the_server_refuses(open_tab: OpenTab, demo: str) -> None:
-    """`joinRoom` rejects with the server's words, and the client is in no room; it may try again.
+    """`joinRoom` rejects with the server's words; the client is in no room and may try again.
 
-    That holds for another room too: the one before is left.
+    This also holds for a change of rooms: the client has left the room before.
     """
     page = sdk_page(open_tab, demo)
     for before in (None, "short"):
@@ -609,7 +609,7 @@ def test_a_room_that_the_server_refuses(open_tab: OpenTab, demo: str) -> None:
 
 
 def test_each_of_many_joins_has_its_own_outcome(open_tab: OpenTab, demo: str) -> None:
-    """The last one counts, whatever became of those before; they end as soon as it has."""
+    """The last join counts, whatever became of those before; they end as soon as it has begun."""
     page = sdk_page(open_tab, demo)
     outcomes = """async rooms => {
       const all = rooms.map(room => client.joinRoom(room));
@@ -623,7 +623,7 @@ def test_each_of_many_joins_has_its_own_outcome(open_tab: OpenTab, demo: str) ->
 
 
 def test_a_refusal_after_reconnecting(join: Join, complaints: list[str]) -> None:
-    """Told as an error with the server's words, each time: the client goes on trying."""
+    """The server's words are told as an error each time, and the client goes on trying."""
     complaints.append(NO_SERVER)
     with server_process("-demo") as server:
         url, port = url_of(server), str(server.port)
@@ -657,7 +657,7 @@ FAKE_SERVER = """() => {
 
 
 def test_a_server_that_answers_no_join(open_tab: OpenTab, demo: str) -> None:
-    """After five seconds the client counts as in the room."""
+    """After five seconds the client counts as joined."""
     page = sdk_page(open_tab, demo)
     page.evaluate(FAKE_SERVER)
     page.evaluate("window.answer = () => {}")
@@ -669,7 +669,10 @@ def test_a_server_that_answers_no_join(open_tab: OpenTab, demo: str) -> None:
 
 
 def test_an_offer_is_answered_whether_or_not_the_join_is(open_tab: OpenTab, demo: str) -> None:
-    """Who hears of a member is in the room: no offer waits, and the page is told after joining."""
+    """An offer shows that the client is in the room: it is answered without further waiting.
+
+    The page is told of the member after it has been told of the join.
+    """
     page = sdk_page(open_tab, demo)
     page.evaluate(FAKE_SERVER)
     took = page.evaluate(
@@ -722,7 +725,7 @@ def test_nobody_else_sees_how_the_client_joins(join: Join) -> None:
 def test_what_the_browser_has_against_every_connection(
     open_tab: OpenTab, demo: str, prepare: str, options: str, error: str
 ) -> None:
-    """`joinRoom` rejects with it before anybody is asked for a camera, and changes nothing."""
+    """`joinRoom` rejects with the browser's error before the user is asked, and changes nothing."""
     page = sdk_page(open_tab, demo)
     page.evaluate(f"() => {{ {prepare} }}")
     page.evaluate(f"window.client = newClient({options})")
@@ -732,7 +735,7 @@ def test_what_the_browser_has_against_every_connection(
 
 
 def test_a_question_that_nobody_answers(open_tab: OpenTab, demo: str, join: Join) -> None:
-    """Holds up joining for seconds at most; what is allowed later is added."""
+    """Joining waits for the user for some seconds only; devices allowed later are added."""
     other = join("asked")
     page = sdk_page(open_tab, demo)
     page.evaluate(
@@ -756,7 +759,7 @@ def test_a_question_that_nobody_answers(open_tab: OpenTab, demo: str, join: Join
 
 
 def test_a_connection_that_cannot_be_made_is_told(join: Join) -> None:
-    """Where the browser makes no more of them, that is an error of the member."""
+    """If the browser makes no more connections, that is an error of the member."""
     page = join("no more")
     page.evaluate(
         "() => { window.RTCPeerConnection = function () { throw new Error('no more'); }; }"
@@ -778,7 +781,7 @@ def test_a_connection_that_cannot_be_made_is_told(join: Join) -> None:
 def test_the_endpoint(
     open_tab: OpenTab, demo: str, server: ServerProcess, endpoint: str | None, url: str
 ) -> None:
-    """`/connect` at the endpoint; without one in the folder of the page."""
+    """The client connects to `/connect` below the endpoint or, without one, the page's folder."""
     html = (PAGES / "sdk.html").read_text()
     page = open_tab(f"{demo}folder/page.html?query#fragment", html=html)
     page.wait_for_function("window.ready")
@@ -799,7 +802,7 @@ def test_the_endpoint(
 
 @pytest.fixture
 def refusing(launch: Launch) -> Browser:
-    """A browser with devices whose user refuses what a test has not granted."""
+    """Launch a browser whose user refuses the devices that a test has not granted."""
     return launch(FAKE_DEVICES, REFUSE)
 
 
@@ -815,7 +818,7 @@ def refusing(launch: Launch) -> Browser:
 def test_joins_with_what_it_may_use(
     join: Join, refusing: Browser, granted: tuple[str, ...], kinds: list[str]
 ) -> None:
-    """Both, one, or nothing: it joins, says what it lacks, and receives all of the others."""
+    """With both devices, one or none, the client joins, says what it lacks, and receives media."""
     other = join(f"granted {granted}")
     page = join(f"granted {granted}", browser=refusing, permissions=granted)
     assert page.evaluate("client.stream.getTracks().map(({ kind }) => kind).sort()") == kinds
@@ -826,20 +829,20 @@ def test_joins_with_what_it_may_use(
         "count => ([...client.members.values()][0].streams[0]?.getTracks().length ?? 0) === count",
         arg=len(kinds),
     )
-    # Two that have nothing to send still have a data channel.
+    # Two members that have nothing to send still have a data channel.
     third = join(f"granted {granted}", browser=refusing, permissions=granted)
     third.wait_for_function("client.send('hello') === 2")
 
 
 def test_no_devices(join: Join, launch: Launch) -> None:
-    """A computer without camera and microphone joins too."""
+    """A user without camera and microphone joins too."""
     page = join("bare", browser=launch(GRANT))
     assert page.evaluate("[client.state, client.stream.getTracks().length]") == ["joined", 0]
     assert "NotFoundError" in events(page, "error")[0]["error"]
 
 
 def test_a_stream_of_the_page(join: Join) -> None:
-    """A stream that the page assigns is sent instead of the camera, and is the page's to stop."""
+    """A stream that the page assigns is sent instead of the camera, and only the page stops it."""
     first = join("assigned")
     second = join("assigned")
     connected(first, 1)
@@ -851,7 +854,7 @@ def test_a_stream_of_the_page(join: Join) -> None:
     assert first.evaluate("own.active")
 
 
-# What a page does with the tracks that it sends; all that are on when they begin to be sent.
+# The ways in which a page changes the tracks that it sends; all are on when they begin.
 WATCH_SENDING = """() => {
   window.sentWhileOn = [];
   const watch = (prototype, name) => {
@@ -865,7 +868,7 @@ WATCH_SENDING = """() => {
   watch(RTCRtpSender.prototype, "replaceTrack");
 }"""
 OPEN = "navigator.mediaDevices.getUserMedia({ audio: true, video: true })"
-# Each exchanges, or makes new, what is sent.
+# Each of these exchanges or renews what is sent.
 EXCHANGES = {
     "a stream of the page": f"async () => {{ client.stream = await {OPEN}; }}",
     "devices opened anew": "() => { client.stream = null; return client.openMedia(); }",
@@ -902,9 +905,9 @@ TOLD = "([audio, video]) => [...client.members.values()].some(({ state, info }) 
 
 @pytest.mark.parametrize("exchange", EXCHANGES.values(), ids=EXCHANGES)
 def test_what_was_asked_is_kept(join: Join, open_tab: OpenTab, demo: str, exchange: str) -> None:
-    """Muted before there is a microphone: none is ever sent that is on, whatever is exchanged.
+    """A client that was muted before it had a microphone never sends one that is on.
 
-    The members are told so, too; and that it is on again when that is asked.
+    The members are told so, and also when the page turns the microphone on again.
     """
     other, page = join("kept"), sdk_page(open_tab, demo)
     page.evaluate(WATCH_SENDING)
@@ -928,7 +931,7 @@ def test_what_was_asked_is_kept(join: Join, open_tab: OpenTab, demo: str, exchan
 def test_what_is_asked_while_the_server_is_lost(
     join: Join, proxy: Proxy, complaints: list[str]
 ) -> None:
-    """Is done and told at once to those who are connected, and holds when the room forms again."""
+    """It is done and told to connected members at once, and holds when the room forms again."""
     complaints.append(NO_SERVER)
     page, other = join("lost", url=f"http://localhost:{proxy.port}/"), join("lost")
     connected(page, 1)
@@ -951,7 +954,7 @@ def test_nothing_is_sent_of_who_is_muted(join: Join) -> None:
     page.evaluate("client.changeAudioTrackEnabled(false)")
     other = join("silent")
     connected(page, 1)
-    # Of all that was sent by the microphone's sender.
+    # Everything that the microphone's sender has sent.
     sent = """async () => {
       const pc = client.peerConnection([...client.members.keys()][0]);
       const [track] = client.stream.getAudioTracks();
@@ -975,7 +978,7 @@ def test_nothing_is_sent_of_who_is_muted(join: Join) -> None:
 
 
 def test_only_the_last_of_many_streams_is_sent(join: Join) -> None:
-    """Whatever is exchanged in one moment, while negotiating too: what went away is not sent."""
+    """Whatever is exchanged in one moment, also while negotiating, no replaced stream is sent."""
     page, other = join("many"), join("many")
     connected(page, 1)
     page.evaluate("window.camera = client.stream; client.stream = null")
@@ -1009,7 +1012,7 @@ def test_only_the_last_of_many_streams_is_sent(join: Join) -> None:
 
 
 def test_tracks_that_the_page_turns_off_itself(join: Join) -> None:
-    """Stay off when they are assigned, until the SDK is asked for sound after that."""
+    """Tracks that the page has turned off stay off when assigned, until it asks for sound."""
     page = join("own")
     assert page.evaluate(
         f"""async () => {{
@@ -1033,7 +1036,7 @@ def test_tracks_that_the_page_turns_off_itself(join: Join) -> None:
 
 
 def test_a_screen_is_heard_while_the_microphone_is_muted(join: Join) -> None:
-    """Muting is for the microphone alone."""
+    """Muting affects the microphone alone."""
     page = join("loud")
     page.evaluate("client.changeAudioTrackEnabled(false)")
     assert page.evaluate(
@@ -1097,7 +1100,7 @@ def test_twenty_calls_leave_no_connection_behind(join: Join) -> None:
 
 
 def test_close_while_joining(open_tab: OpenTab, demo: str) -> None:
-    """`close` at any moment of `joinRoom` makes that reject, and nothing is joined or left open."""
+    """`close` at any moment of `joinRoom` makes that reject; nothing is joined or left open."""
     page = sdk_page(open_tab, demo)
     outcomes = page.evaluate(
         """async () => {
@@ -1127,7 +1130,7 @@ def test_joining_twice_at_once(open_tab: OpenTab, demo: str, join: Join) -> None
 
 
 def test_a_member_that_joins_twice_at_once(join: Join, open_tab: OpenTab, demo: str) -> None:
-    """Somebody without this SDK is announced twice: it gets one offer, and is connected."""
+    """A member without this SDK that is announced twice gets one offer, and is connected."""
     page = join("mixed")
     join_message = 'ws.send(JSON.stringify({ type: "join", payload: { room_id: "mixed" } }));'
     html = (PAGES / "full_sdp.html").read_text()
@@ -1141,12 +1144,12 @@ def test_a_member_that_joins_twice_at_once(join: Join, open_tab: OpenTab, demo: 
 
 
 def test_there_and_back_again(join: Join) -> None:
-    """Who leaves a room and comes back over the same connection is met again."""
+    """A member that leaves a room and comes back over the same connection is met again."""
     staying, wandering = join("there"), join("there")
     for tab in (staying, wandering):
         connected(tab, 1)
         tab.wait_for_function("client.send(null) === 1")
-    # As where the news of the connection's end takes long: longer than the server's.
+    # Here the end of the connection takes longer to arrive than the server's news.
     wandering.evaluate(
         """async () => {
           const { close } = RTCPeerConnection.prototype;
@@ -1163,7 +1166,7 @@ def test_there_and_back_again(join: Join) -> None:
 
 
 def test_joining_anew_while_the_user_is_being_asked(open_tab: OpenTab, demo: str) -> None:
-    """`close` under an open permission prompt ends that call, and not the next."""
+    """`close` during an open permission prompt ends that call, and not the next."""
     page = sdk_page(open_tab, demo)
     outcome = page.evaluate(
         """async () => {
@@ -1183,7 +1186,7 @@ def test_joining_anew_while_the_user_is_being_asked(open_tab: OpenTab, demo: str
 
 
 def test_another_room(join: Join) -> None:
-    """Joining another room leaves the first one; its members are gone, those of the other come."""
+    """A client that joins another room leaves the first: its members go and the others come."""
     wanderer, first, second = join("first"), join("first"), join("second")
     connected(wanderer, 1)
     wanderer.evaluate("client.joinRoom('second')")
@@ -1225,7 +1228,7 @@ def test_the_types_name_what_is_there() -> None:
 
 
 def test_the_sdk_stands_alone() -> None:
-    """One file: it imports nothing."""
+    """The SDK is one file that imports nothing."""
     assert "import" not in re.sub(
         r"/\*.*?\*/|//.*", "", (SDK / "signaling.js").read_text(), flags=re.S
     )
