@@ -14,7 +14,7 @@ MARKERS = {
     "timeout": "with seconds=N: pytest-tornasync's time limit for this test",
 }
 
-# A busy machine is no failure of what is tested.
+# A busy machine is no failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
@@ -57,15 +57,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _transport(item: pytest.Item) -> object:
-    """The transport for which the fixture `url` is parametrized, if it is."""
+    """Return the transport for which the fixture `url` is parametrized; None if it is not."""
     return item.callspec.params.get("url") if hasattr(item, "callspec") else None
 
 
 @pytest.fixture(autouse=True)
 def io_loop(request: pytest.FixtureRequest) -> Iterator[IOLoop]:
-    """Give each test an event loop of its own: asyncio's, or what the parameter makes.
+    """Give each test an event loop of its own: asyncio's, or one that the parameter makes.
 
-    Takes the place of pytest-tornasync's fixture, which uses what Tornado has deprecated and
+    This replaces pytest-tornasync's fixture, which uses functions that Tornado has deprecated and
     leaves behind the tasks that a failed test has not awaited.
     """
     new_event_loop = getattr(request, "param", asyncio.new_event_loop)

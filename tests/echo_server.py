@@ -18,7 +18,7 @@ from transport.listener import Listener
 
 try:
     from uvloop import new_event_loop
-except ImportError:  # There is none for Windows.
+except ImportError:  # uvloop does not exist for Windows.
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
@@ -27,7 +27,7 @@ BACKLOG = 1024
 
 
 class Echo(WebSocketHandler):
-    """Reads the next message when most of the answer to the last has been taken."""
+    """Reads the next message when most of the answer to the last one has been taken."""
 
     def initialize(self, handlers: "set[Echo]") -> None:
         self.handlers = handlers
@@ -51,7 +51,7 @@ class Echo(WebSocketHandler):
 
 
 async def serve(host: str, port: int, transport: str) -> None:
-    """Serves until SIGTERM or SIGINT, then closes every connection, in 5 seconds at most."""
+    """Serve until SIGTERM or SIGINT, then close every connection within 5 seconds."""
     handlers: set[Echo] = set()
     app = Application(
         [("/echo", Echo, {"handlers": handlers})],

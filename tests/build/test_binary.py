@@ -1,4 +1,4 @@
-"""What `make build` makes, run where there is nothing else: no Python, no variables, no files."""
+"""The file that `make build` makes, run without Python, variables or other files."""
 
 import asyncio
 import fcntl
@@ -35,7 +35,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="run it on Linux")
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory with an empty one, `work`, to run in, and another, `tmp`, to unpack into."""
+    """Return a directory with two empty ones: `work` to run in, and `tmp` to unpack into."""
     for name in ("work", "tmp"):
         (tmp_path / name).mkdir()
     return tmp_path
@@ -66,12 +66,12 @@ def run(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def unpacked(place: Path) -> list[Path]:
-    """The directories into which something is unpacked."""
+    """Return the directories into which the binary has unpacked files."""
     return list((place / "tmp").iterdir())
 
 
 def child_of(process: psutil.Process) -> psutil.Process:
-    """The process that is the server; the one that was started waits for it."""
+    """Return the process that is the server, for which the one that was started waits."""
     while not (children := process.children()):
         assert process.is_running()
     (child,) = children
@@ -93,7 +93,7 @@ async def clients(server: ServerProcess, count: int) -> AsyncIterator[list[Peer]
 
 
 def kill(process: psutil.Process) -> None:
-    """Kill a process and its children, if it has not ended."""
+    """Kill a process and its children; do nothing if it has ended."""
     with suppress(psutil.NoSuchProcess):
         for each in [*process.children(), process]:
             each.kill()
@@ -101,7 +101,7 @@ def kill(process: psutil.Process) -> None:
 
 @contextmanager
 def started(place: Path) -> Iterator[psutil.Process]:
-    """The binary from its first moment on."""
+    """Start the binary, and do not wait until it listens."""
     with psutil.Popen(
         [str(BINARY), "-addr", "127.0.0.1", "-port", "0"],
         env={"TMPDIR": str(place / "tmp")},
@@ -136,7 +136,7 @@ async def test_demo(place: Path) -> None:
 
 
 def test_nothing_else_is_in_it(place: Path) -> None:
-    """Of the demo and the SDK, it has what is served."""
+    """Of the demo and the SDK, the binary has the files that are served, and no others."""
     with binary(place):
         (directory,) = unpacked(place)
         held = {
@@ -165,7 +165,7 @@ def test_env_file(place: Path) -> None:
 
 
 def test_help(place: Path) -> None:
-    """`-h` prints the flags, exit code 0."""
+    """`-h` prints the flags and exits with 0."""
     ended = run(place, "-h")
     assert ended.returncode == 0
     assert ended.stderr.startswith("Usage of ")
@@ -176,7 +176,7 @@ def test_help(place: Path) -> None:
     ("flags", "told", "code"), [("-prot 5000", "-prot", 2), ("-addr 192.0.2.1", "192.0.2.1", 1)]
 )
 def test_bad_flag(place: Path, flags: str, told: str, code: int) -> None:
-    """A bad flag and an address that is not this machine's are told, with their exit codes."""
+    """A bad flag, and an address of another machine, are named, with an exit code for each."""
     ended = run(place, *flags.split())
     assert (ended.returncode, ended.stdout) == (code, "")
     assert told in ended.stderr.splitlines()[0]
@@ -185,9 +185,9 @@ def test_bad_flag(place: Path, flags: str, told: str, code: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda it: it.name)
 @pytest.mark.parametrize("to_both", [False, True], ids=["to-one", "to-both"])
 async def test_stop(place: Path, number: signal.Signals, to_both: bool) -> None:
-    """A signal closes every client with 1001, exit code 0; what was unpacked is gone.
+    """A signal closes every client with 1001, the exit code is 0, and the unpacked files are gone.
 
-    It is enough to send it to the process that was started. A terminal sends it to both.
+    It is enough to send the signal to the process that was started. A terminal sends it to both.
     """
     with binary(place) as server:
         async with clients(server, 3) as peers:
@@ -224,7 +224,7 @@ async def test_kill(place: Path) -> None:
 
 
 def test_the_unpacked_files_are_locked(place: Path) -> None:
-    """Against systemd-tmpfiles, which leaves directories alone that it cannot lock."""
+    """The directory is locked against systemd-tmpfiles, which leaves locked directories alone."""
     with binary(place):
         (directory,) = unpacked(place)
         descriptor = os.open(directory, os.O_RDONLY)

@@ -1,6 +1,6 @@
 """Lists of ICE servers, with what `new RTCPeerConnection({iceServers})` does with them.
 
-The unit tests hold the setting against them, the browser tests Chromium.
+The unit tests compare the setting with them, and the browser tests Chromium.
 """
 
 import json
@@ -26,7 +26,7 @@ ACCEPTED = [
     # The old name.
     '[{"url":"stun:a"}]',
     '[{"url":"turn:a","username":"u","credential":"c"}]',
-    # Members in any order, unknown ones, some twice.
+    # Members may come in any order; some are unknown, some come twice.
     '[{"credential":"c","urls":"turn:a","username":"u"}]',
     '[{"urls":"stun:a","hostname":5,"extra":{"a":[1.0,null]},"url":"http://x"}]',
     '[{"urls":"http://a","urls":"stun:a"}]',
@@ -57,7 +57,7 @@ ACCEPTED = [
     turn("turn:[::1]:3478?transport=udp"),
     turn("turn:a?transport=TCP"),
     turn(["stun:a", "turn:b", "turns:c"]),
-    # A string is what JavaScript makes of a value.
+    # JavaScript makes a string of a value in its own way.
     one("turn:a", username=1234, credential=0),
     one("turn:a", username=None, credential=None),
     one("turn:a", username=True, credential={"macKey": "a", "accessToken": "b"}),
@@ -69,7 +69,7 @@ ACCEPTED = [
     '[{"urls":"turn:a","username":"\\ud800","credential":"c"}]',
 ]
 
-# And a word of the reason.
+# Each has a word of the reason.
 REFUSED = [
     ("{}", "list"),
     ("null", "list"),
@@ -136,7 +136,7 @@ REFUSED = [
     (one("turn:a", username="ü" * 255, credential="s3cret"), "509 bytes"),
 ]
 
-# What Chromium takes all the same: it looks no closer.
+# Chromium takes these all the same, as it looks less closely.
 REFUSED_HERE = [
     (one("stun:[a.example]"), "URL"),
     (one("stun:[192.0.2.1]"), "URL"),
@@ -152,7 +152,7 @@ NOT_JSON = [
     ("", "Expecting value"),
     ("stun:a", "Expecting value"),
     ('[{"urls":"stun:a"}', "delimiter"),
-    ('[{"urls":"stun:a",}]', "line 1 column 1"),  # Python 3.13 has another reason.
+    ('[{"urls":"stun:a",}]', "line 1 column 1"),  # Python 3.13 gives another reason.
     ("[{'urls':'stun:a'}]", "property name"),
     ('[{"urls":"stun:a","x":NaN}]', "NaN"),
     ("[" * 100_000, "deep"),

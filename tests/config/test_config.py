@@ -1,4 +1,4 @@
-"""The settings: what beats what, and what is refused."""
+"""The settings: which source takes precedence, and which values are refused."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
-    """`PORT` is the original's; the others have the prefix."""
+    """`PORT` is the original's name; the other variables have the prefix."""
     assert list(variables()) == [
         "PORT",
         "SIGNALING_MAX_MESSAGE_SIZE",
@@ -120,7 +120,7 @@ def test_a_short_ping_interval_shortens_the_default_ping_timeout() -> None:
         ("warning", "WARNING"),
         ("eRRor", "ERROR"),
         ("critical", "CRITICAL"),
-        # As other programs call them.
+        # Other programs call the levels like this.
         ("trace", "DEBUG"),
         ("WARN", "WARNING"),
         ("Fatal", "CRITICAL"),
@@ -130,7 +130,7 @@ def test_log_levels_are_read_in_any_case(text: str, level: str) -> None:
     assert Config.from_environ({"SIGNALING_LOG_LEVEL": text}).log_level == level
 
 
-# What has the prefix or has not
+# Names with the prefix and without it
 
 
 def test_a_variable_without_the_prefix_is_for_another_program() -> None:
@@ -168,7 +168,7 @@ def test_an_unknown_variable_that_is_empty_counts_as_not_set() -> None:
 
 @pytest.mark.parametrize("service", ["SIGNALING", "SIGNALING_REDIS", "SIGNALING_2"])
 def test_what_kubernetes_says_of_a_service_is_no_setting(service: str) -> None:
-    """A Service named `signaling` or `signaling-…` is told to every container around it."""
+    """Kubernetes tells every container beside it of a Service `signaling` or `signaling-…`."""
     environ = {
         f"{service}_SERVICE_HOST": "10.0.0.1",
         f"{service}_SERVICE_PORT": "5000",
@@ -188,7 +188,7 @@ def test_what_kubernetes_says_of_a_service_is_no_setting(service: str) -> None:
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with an environment that has no setting."""
+    """Return the working directory, with an environment in which no setting is set."""
     monkeypatch.chdir(tmp_path)
     for name in variables():
         monkeypatch.delenv(name, raising=False)
@@ -198,7 +198,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_environment_beats_the_env_file(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even when it says nothing: as in godotenv, what is there is not replaced."""
+    """This holds even for an empty variable: as in godotenv, the environment is not replaced."""
     (directory / ".env").write_text("PORT=1\nSIGNALING_MAX_ROOM_NAME: 2\nexport A=$PORT\nB=3\n")
     monkeypatch.setenv("PORT", "4")
     monkeypatch.setenv("B", "")
@@ -214,7 +214,7 @@ def test_no_env_file_adds_nothing(directory: Path) -> None:
 
 @pytest.mark.parametrize("quote", ["", "'"])
 def test_ice_servers_in_the_env_file(quote: str, directory: Path) -> None:
-    """JSON on one line needs no quotes there, and may have single ones."""
+    """JSON on one line needs no quotes in the file, and may have single ones."""
     text = '[{"urls": ["stun:a", "turn:b"], "username": "alice", "credential": "s3cret"}]'
     (directory / ".env").write_text(f"SIGNALING_ICE_SERVERS={quote}{text}{quote}\n")
     assert Config.from_environ(init_env()).ice_servers == text

@@ -1,4 +1,4 @@
-"""`.env` files give the values that godotenv 1.5.1 gives; what cannot be read names its line."""
+"""`.env` files give the values that godotenv 1.5.1 gives; the error for a bad line names it."""
 
 import pytest
 
@@ -112,7 +112,7 @@ def test_a_comment_may_be_in_any_encoding() -> None:
 
 @pytest.mark.parametrize(("content", "line", "reason"), REFUSES)
 def test_what_cannot_be_read_names_its_line(content: bytes, line: int, reason: str) -> None:
-    """And quotes nothing of a value, which may be a secret."""
+    """The error quotes nothing of a value, which may be a secret."""
     with pytest.raises(EnvFileError) as error:
         parse_env_file(content)
     assert str(error.value) == f"line {line}: {reason}"

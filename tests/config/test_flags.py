@@ -79,7 +79,7 @@ def test_flags(args: list[str], values: dict[str, Any]) -> None:
         (["---port"], "bad flag syntax: ---port"),
         (["-=5"], "bad flag syntax: -=5"),
         (["--=5"], "bad flag syntax: --=5"),
-        # Those that are no flags, and what follows them.
+        # These are no flags; what follows them is not read.
         (["x"], 'unexpected argument: "x"'),
         ([""], 'unexpected argument: ""'),
         (["-"], 'unexpected argument: "-"'),

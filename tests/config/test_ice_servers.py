@@ -1,4 +1,4 @@
-"""The ICE servers: what is taken as it stands, and what is refused and how."""
+"""The ICE servers that are taken as they stand, and the errors for those that are refused."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_what_a_browser_takes_is_kept_as_it_stands(text: str) -> None:
     ("text", "reason"), REFUSED + REFUSED_HERE + NOT_JSON, ids=lambda it: it[:60]
 )
 def test_what_a_browser_throws_on_is_explained_without_showing_it(text: str, reason: str) -> None:
-    """One line has the variable and what is wrong, but no value: that may be a credential."""
+    """One line has the variable and the reason, but no value, which may be a credential."""
     with pytest.raises(ConfigError) as error:
         Config.from_environ({"SIGNALING_ICE_SERVERS": text or " "})
     line = str(error.value)

@@ -27,7 +27,7 @@ RANGE = "value out of range"
     ],
 )
 def test_a_number_of_the_environment_is_in_decimal(text: str, number: int | str) -> None:
-    """`strconv.Atoi`."""
+    """It is read as by `strconv.Atoi`."""
     check(text, number, base=10)
 
 
@@ -55,7 +55,7 @@ def test_a_number_of_the_environment_is_in_decimal(text: str, number: int | str)
     ],
 )
 def test_a_number_of_a_flag_is_a_literal_of_go(text: str, number: int | str) -> None:
-    """`strconv.ParseInt` with base 0, which package flag uses."""
+    """It is read as by `strconv.ParseInt` with base 0, which package flag uses."""
     check(text, number, base=0)
 
 
@@ -81,7 +81,7 @@ def check(text: str, number: int | str, base: int) -> None:
     ],
 )
 def test_a_number_of_seconds_may_have_a_fraction(text: str, number: float) -> None:
-    """`strconv.ParseFloat`."""
+    """It is read as by `strconv.ParseFloat`."""
     assert parse_float(text) == number
 
 
@@ -90,6 +90,6 @@ def test_a_number_of_seconds_may_have_a_fraction(text: str, number: float) -> No
     ["", ".", "e1", "1e", " 1", "1\n", "1_0", "1,5", "1s", "nan", "inf", "Infinity", "٣", "0x10"],
 )
 def test_what_is_no_decimal_number_of_seconds_is_refused(text: str) -> None:
-    """Go would read `nan` and `inf`, of which no time can be."""
+    """Go would read `nan` and `inf`, but no time can be either."""
     with pytest.raises(ValueError, match=SYNTAX):
         parse_float(text)

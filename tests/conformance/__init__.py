@@ -1,4 +1,4 @@
-"""The wire contract as tests: black box, by URL, over real sockets.
+"""The wire contract as tests, which know a server only by its URL, over real sockets.
 
     python -m pytest tests/conformance                                        main.py, started here
     python -m pytest tests/conformance --server ws://HOST:PORT/connect        any server
@@ -6,10 +6,10 @@
 
 With --slow, tests that take a minute run too.
 
-Nothing here knows how a server is made. Every test has rooms of its own, so that all share one
-server, and waits for messages, never for time. That something does *not* arrive is shown by a
-marker sent after it: see :meth:`tests.support.peer.Peer.received`.
+Every test has rooms of its own, so that all tests share one server. Tests wait for messages, never
+for time. To show that something does *not* arrive, they send a marker after it: see
+:meth:`tests.support.peer.Peer.received`.
 
-The original dies of a message to an unknown id and of two joins of one room at once, and loses
-what goes beyond 16 messages that wait for one client. What provokes that is marked ``differ``.
+The original dies of a message to an unknown id and of two concurrent joins of one room, and loses
+messages for a client for which 16 are waiting. Tests that provoke this are marked ``differ``.
 """

@@ -20,14 +20,14 @@ Members = Callable[..., Awaitable[list[Peer]]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs what needs a server once for each transport, all tests of one after the other's."""
+    """Parametrize tests that use `url` by transport, so that one's tests follow the other's."""
     if "url" in metafunc.fixturenames and not metafunc.config.getoption("--server"):
         metafunc.parametrize("url", TRANSPORTS, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """What to connect to: --server, or by transport the servers that run for this session."""
+    """Yield the URL of --server, or the URLs by transport of servers that run for the session."""
     given = request.config.getoption("--server")
     with ExitStack() as stack:
         yield (
@@ -44,13 +44,13 @@ def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def url(request: pytest.FixtureRequest, urls: dict[str, str]) -> str:
-    """The URL to connect to."""
+    """Return the URL to connect to."""
     return urls[getattr(request, "param", "given")]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def waiting(request: pytest.FixtureRequest, urls: dict[str, str]) -> Iterator[Future[None] | None]:
-    """What takes half a minute, begun before the first test; None if no test is going to look."""
+    """Begin the checks that take half a minute before any test; None if no test needs them."""
     if all(item.name != "test_keepalive_and_deadlines" for item in request.session.items):
         yield None
         return
@@ -62,13 +62,13 @@ def waiting(request: pytest.FixtureRequest, urls: dict[str, str]) -> Iterator[Fu
 
 @pytest.fixture
 def room() -> str:
-    """The name of a room that nobody else uses."""
+    """Return the name of a room that nobody else uses."""
     return f"room-{uuid4()}"
 
 
 @pytest.fixture
 def connect(url: str, io_loop: IOLoop) -> Iterator[Connect]:
-    """Connect a client, with the arguments of `Peer.connect`; it is gone when the test ends."""
+    """Return a function that connects a client like `Peer.connect`; clients end with the test."""
     peers: list[Peer] = []
 
     async def connect(url: str = url, **arguments: Any) -> Peer:
@@ -87,5 +87,5 @@ def connect(url: str, io_loop: IOLoop) -> Iterator[Connect]:
 
 @pytest.fixture
 def members(connect: Connect) -> Members:
-    """Make new members of a room, as `join_one_by_one` does."""
+    """Return a function that makes new members of a room, as `join_one_by_one` does."""
     return partial(join_one_by_one, connect)

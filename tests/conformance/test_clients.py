@@ -1,4 +1,4 @@
-"""Well-behaved clients of other makers."""
+"""Clients of two common WebSocket libraries."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def id_in(text: str | bytes) -> str:
 
 
 async def test_websockets(url: str, members: Members, room: str) -> None:
-    """A client of the websockets library is served, with nothing negotiated that it offers."""
+    """A client of the websockets library is served, and none of its offers is negotiated."""
     (member,) = await members(room, 1)
     async with (
         asyncio.timeout(TIME_LIMIT),
@@ -42,7 +42,7 @@ async def test_websockets(url: str, members: Members, room: str) -> None:
 
 
 async def test_tornado(url: str, members: Members, room: str) -> None:
-    """A client of Tornado is served, with nothing negotiated that it offers."""
+    """A client of Tornado is served, and none of its offers is negotiated."""
     (member,) = await members(room, 1)
     async with asyncio.timeout(TIME_LIMIT):
         client = await websocket_connect(url, compression_options={}, subprotocols=["x"])

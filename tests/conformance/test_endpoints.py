@@ -1,4 +1,4 @@
-"""What answers at which path, and the handshake."""
+"""The paths and their answers, and the handshake."""
 
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from tests.support.client import (
 )
 from tests.support.peer import message, new_client
 
-# The last is no HTTP method, but a legal token, which is all that HTTP asks of a method.
+# The last is no method of HTTP, but a legal token, which is all that HTTP demands of a method.
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"]
 
 UNKNOWN_PATHS = ["/", "/nope", "/connect/", "/health/", "/connectx", "/ws/x", "/client.html"]
@@ -69,7 +69,7 @@ async def test_upgrade_elsewhere(url: str, path: str) -> None:
 
 
 async def test_two_requests_on_one_connection(url: str) -> None:
-    """A connection is kept open after a response and serves further requests, an upgrade too."""
+    """A connection stays open after a response and serves further requests, also an upgrade."""
     connection = await Connection.open(url)
     await connection.send(request(url, "GET", "/health"))
     assert (await read_response(connection.reader)).status == 200
@@ -87,7 +87,7 @@ async def test_paths_to_connect(url: str, path: str) -> None:
 
 
 async def test_connect_and_ws_are_one(url: str, connect: Connect, room: str) -> None:
-    """Clients that came by `/connect` and by `/ws` meet in the same rooms."""
+    """Clients that came by `/connect` and clients that came by `/ws` meet in the same rooms."""
     first = await connect()
     await first.join(room)
     second = await connect(f"ws://{urlsplit(url).netloc}/ws")

@@ -1,4 +1,4 @@
-"""What a client is told when it cannot be understood."""
+"""The errors that a client is told when the server cannot read its message."""
 
 import json
 
@@ -68,7 +68,7 @@ NOT_OBJECTS = ["", "   ", "hello", "[]", f"[{JOIN}]", "5", '"join"', "null", "tr
 @pytest.mark.differ
 @pytest.mark.parametrize("text", FAULTY_JSON.values(), ids=FAULTY_JSON)
 async def test_faulty_json(members: Members, connect: Connect, room: str, text: str) -> None:
-    """A message that is no valid JSON, wherever the fault, gets `invalid message` and no more."""
+    """A message that is not valid JSON, wherever the fault, gets just `invalid message`."""
     (member,) = await members(room, 1)
     peer = await connect()
     await peer.send_text(text.replace("%s", room))
@@ -79,7 +79,7 @@ async def test_faulty_json(members: Members, connect: Connect, room: str, text: 
 @pytest.mark.differ
 @pytest.mark.parametrize("text", NOT_OBJECTS)
 async def test_no_object(connect: Connect, text: str) -> None:
-    """A message that is no JSON object gets `invalid message`."""
+    """A message that is not a JSON object gets `invalid message`."""
     peer = await connect()
     await peer.send_text(text)
     assert await peer.received() == [INVALID_MESSAGE]
@@ -88,7 +88,7 @@ async def test_no_object(connect: Connect, text: str) -> None:
 @pytest.mark.differ
 @pytest.mark.parametrize("value", ["5", "true", "[]", "{}", '["join"]'])
 async def test_type_is_no_string(connect: Connect, room: str, value: str) -> None:
-    """A message whose type is no string gets `invalid message`."""
+    """A message whose type is not a string gets `invalid message`."""
     peer = await connect()
     await peer.send_text(JOIN.replace('"join"', value) % room)
     assert await peer.received() == [INVALID_MESSAGE]
@@ -97,7 +97,7 @@ async def test_type_is_no_string(connect: Connect, room: str, value: str) -> Non
 @pytest.mark.differ
 @pytest.mark.parametrize("kind", UNKNOWN_TYPES)
 async def test_unknown_type(members: Members, connect: Connect, room: str, kind: str) -> None:
-    """A type that clients do not send, also one that the server does, is unknown."""
+    """A type that clients do not send is unknown, even if the server sends it."""
     (member,) = await members(room, 1)
     peer = await connect()
     await peer.say(kind, room_id=room, client_id=member.id, sdp="x", candidate="x")
@@ -119,7 +119,7 @@ async def test_missing_type(connect: Connect, room: str, text: str) -> None:
 @pytest.mark.parametrize("kind", ["join", *KINDS])
 @pytest.mark.parametrize("payload", ["5", "0.5", "true", "[]", '"text"', '["room_id"]'])
 async def test_payload_is_no_object(members: Members, room: str, kind: str, payload: str) -> None:
-    """A payload that is no object gets `invalid payload`."""
+    """A payload that is not an object gets `invalid payload`."""
     first, second = await members(room)
     await first.send_text(f'{{"type":"{kind}","payload":{payload}}}')
     assert await first.received() == [INVALID_PAYLOAD]
@@ -133,7 +133,7 @@ FIELDS = {
     "ice-candidate": ["client_id", "candidate"],
 }
 KIND_AND_FIELD = [(kind, field) for kind, fields in FIELDS.items() for field in fields]
-# Without a candidate it is the end of candidates.
+# A missing candidate means the end of candidates.
 REQUIRED = [pair for pair in KIND_AND_FIELD if pair[1] != "candidate"]
 
 
@@ -142,7 +142,7 @@ REQUIRED = [pair for pair in KIND_AND_FIELD if pair[1] != "candidate"]
 async def test_field_is_no_string(
     members: Members, room: str, kind: str, field: str, value: object
 ) -> None:
-    """A field that should be a string and is something else gets `invalid payload`."""
+    """A field that should be a string but is not gets `invalid payload`."""
     first, second = await members(room)
     payload = dict.fromkeys(FIELDS[kind], second.id) | {field: value}
     await first.say(kind, **payload)
@@ -176,7 +176,7 @@ async def test_payload_is_missing(members: Members, room: str, kind: str, rest: 
 
 @pytest.mark.differ
 async def test_duplicate_keys(members: Members, room: str) -> None:
-    """Of a key that comes twice the last value counts, and nothing of the others."""
+    """Of a key that comes twice the last value counts, and the others are ignored."""
     first, second = await members(room)
     await first.send_text(
         '{"type":"join","type":"offer","payload":{"client_id":"%s","sdp":"lost"},'
@@ -212,7 +212,7 @@ async def test_keepalive_answers(members: Members, room: str, kind: str, rest: s
 
 
 async def test_after_errors(members: Members, connect: Connect, room: str) -> None:
-    """A client that made mistakes is served like any other afterwards."""
+    """A client that has made mistakes is served like any other afterwards."""
     (member,) = await members(room, 1)
     peer = await connect()
     for _ in range(10):

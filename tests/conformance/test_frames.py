@@ -1,4 +1,4 @@
-"""RFC 6455: what a server does with well-formed frames, and with the others."""
+"""The server's answers to well-formed frames and to others, by RFC 6455."""
 
 import struct
 
@@ -84,7 +84,7 @@ def fragments(opcode: Opcode, *payloads: bytes) -> list[bytes]:
 async def says_goodbye_after(peer: Peer, data: bytes) -> int:
     """Send ``data``, which must end the connection; return the close code.
 
-    A message follows in the same segment. Were it answered, data would not have been the end.
+    A message follows in the same segment. If it is answered, ``data`` was not the end.
     """
     await peer.send(data + text_frame(message("offer", client_id=peer.id, sdp="too late")))
     return await peer.closed()
@@ -102,7 +102,7 @@ async def test_binary(members: Members, room: str) -> None:
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
 async def test_fragments(members: Members, room: str, opcode: Opcode) -> None:
-    """A message may come in fragments: one a byte, empty ones, and cut inside a character."""
+    """A message may come in fragments: of one byte each, empty, and cut inside a character."""
     first, second = await members(room)
     data = offer_bytes(second, "é\U0001f600")
     cut = data.index("é".encode()) + 1
@@ -128,14 +128,14 @@ async def test_ping_between_fragments(members: Members, room: str) -> None:
 
 @pytest.mark.parametrize("mask", [ZERO_MASK, b"\xff\xff\xff\xff", b"\x00\xa5\x00\x5a"], ids=str)
 async def test_masks(members: Members, room: str, mask: bytes) -> None:
-    """Any masking key will do, zero too."""
+    """Any masking key is accepted, including zero."""
     first, second = await members(room)
     await first.send(frame(Opcode.TEXT, offer_bytes(second, "x" * 300), mask=mask))
     assert await second.receive() == offer(first, "x" * 300)
 
 
 async def test_frames_in_one_segment(members: Members, room: str) -> None:
-    """Many frames in one segment are many messages, in order."""
+    """Many frames in one segment are as many messages, in order."""
     first, second = await members(room)
     frames = [frame(Opcode.TEXT, offer_bytes(second, f"{number}")) for number in range(12)]
     await first.send(b"".join(frames))
@@ -150,7 +150,7 @@ async def test_frame_in_many_segments(members: Members, room: str, length: int) 
     data = frame(Opcode.TEXT, offer_bytes(second, "x" * length))
     for byte in data[:20]:
         await first.send(bytes([byte]))
-        # The answer shows that the server has seen the byte before the next one goes out.
+        # The answer shows that the server has seen the byte before the next one is sent.
         await second.say("offer", client_id=second.id, sdp="seen")
         assert await second.receive() == offer(second, "seen")
     await first.send(data[20:-1])
@@ -179,7 +179,7 @@ async def test_unsolicited_pong(members: Members, room: str) -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 1000])
 async def test_largest_message(members: Members, room: str, parts: int) -> None:
-    """A message of 1 MiB is accepted, in however many fragments."""
+    """A message of 1 MiB is accepted, in any number of fragments."""
     first, second = await members(room)
     data, sdp = offer_of_size(second, MIB)
     size = MIB // parts + 1
@@ -192,7 +192,7 @@ async def test_largest_message(members: Members, room: str, parts: int) -> None:
 @pytest.mark.differ
 @pytest.mark.parametrize("length", [MIB + 1, 1 << 32, 1 << 40])
 async def test_announced_too_large(members: Members, room: str, length: int) -> None:
-    """The announcement of a frame over 1 MiB is answered with 1009; nothing waits for the rest."""
+    """A frame announced as over 1 MiB is answered with 1009, without waiting for the rest."""
     first, second = await members(room)
     await first.send(head(Opcode.TEXT, length) + b"the beginning")
     assert await first.closed() == 1009
@@ -201,7 +201,7 @@ async def test_announced_too_large(members: Members, room: str, length: int) -> 
 
 @pytest.mark.differ
 async def test_message_too_large(members: Members, room: str) -> None:
-    """A message over 1 MiB, sent to the end, is answered with 1009 and goes to nobody."""
+    """A message over 1 MiB, sent to its end, is answered with 1009 and relayed to nobody."""
     first, second = await members(room)
     data, _ = offer_of_size(second, MIB + 1)
     first.write(frame(Opcode.TEXT, data))
@@ -211,7 +211,7 @@ async def test_message_too_large(members: Members, room: str) -> None:
 
 @pytest.mark.differ
 async def test_fragments_too_large(members: Members, room: str) -> None:
-    """Fragments that come to more than 1 MiB together are answered with 1009."""
+    """Fragments of more than 1 MiB together are answered with 1009."""
     first, second = await members(room)
     half = frame(Opcode.TEXT, bytes(MIB // 2), fin=False)
     await first.send(half + head(Opcode.CONTINUATION, MIB // 2 + 1, fin=False))
@@ -239,13 +239,13 @@ async def test_close(members: Members, room: str, code: int) -> None:
 
 @pytest.mark.differ
 async def test_close_1014(members: Members, room: str) -> None:
-    """1014 is a close code like the others; the original does not know it."""
+    """1014 is a close code like the others. The original does not know it."""
     (peer,) = await members(room, 1)
     assert await says_goodbye_after(peer, close_frame(1014)) == 1014
 
 
 async def test_close_without_code(members: Members, room: str) -> None:
-    """A close without code is answered with a close without code."""
+    """A close without a code is answered with a close without a code."""
     (peer,) = await members(room, 1)
     assert await says_goodbye_after(peer, frame(Opcode.CLOSE)) == NO_STATUS
 
@@ -258,7 +258,7 @@ async def test_close_with_bad_code(members: Members, room: str, code: int) -> No
     assert await says_goodbye_after(peer, close_frame(code, "why")) == 1002
 
 
-# The original was recorded to answer this one with a close without code.
+# The recording shows that the original answers this one with a close without a code.
 @pytest.mark.frames
 @pytest.mark.differ
 async def test_close_of_one_byte(members: Members, room: str) -> None:
@@ -269,7 +269,7 @@ async def test_close_of_one_byte(members: Members, room: str) -> None:
 
 @pytest.mark.frames
 async def test_close_with_bad_reason(members: Members, room: str) -> None:
-    """A close whose reason is no UTF-8 is a fault, in protocol or in data."""
+    """A close whose reason is not UTF-8 is answered as a fault in protocol or in data."""
     (peer,) = await members(room, 1)
     body = struct.pack("!H", 1000) + b"\xff"
     assert await says_goodbye_after(peer, frame(Opcode.CLOSE, body)) in (1002, 1007)
@@ -298,7 +298,7 @@ async def test_protocol_error_is_a_departure(members: Members, room: str, name: 
 @pytest.mark.parametrize("data", BAD_UTF8.values(), ids=BAD_UTF8)
 @pytest.mark.parametrize("where", ["value", "key", "between", "fragment"])
 async def test_text_is_no_utf8(members: Members, room: str, where: str, data: bytes) -> None:
-    """A text message that is not in UTF-8, wherever the fault, is answered with 1007."""
+    """A text message that is not UTF-8, wherever the fault, is answered with 1007."""
     first, second = await members(room)
     start = offer_bytes(second, "x")
     texts = {
@@ -313,14 +313,14 @@ async def test_text_is_no_utf8(members: Members, room: str, where: str, data: by
 
 
 async def test_half_close(members: Members, room: str) -> None:
-    """A client that half-closes its connection without a close frame gets the end of it."""
+    """The connection of a client that half-closes it without a close frame is ended."""
     (peer,) = await members(room, 1)
     peer.half_close()
     assert await peer.closed() == ABNORMAL
 
 
 async def test_half_a_frame(members: Members, room: str) -> None:
-    """What is left of a frame when the connection ends is nobody's message."""
+    """Half a frame at the end of the connection is not relayed."""
     first, second = await members(room)
     data = frame(Opcode.TEXT, offer_bytes(second, "x"))
     await first.send(data[:-1])

@@ -31,7 +31,7 @@ NEEDED: Fields = [
     ("Sec-WebSocket-Key", KEY),
 ]
 
-# What clients and proxies send besides, or spell in their own way; the order is theirs.
+# Fields that clients and proxies send besides, or spell in their own way, in their own order.
 REAL: dict[str, Fields] = {
     "chromium": [
         ("Host", "127.0.0.1:5000"),
@@ -113,12 +113,12 @@ REAL: dict[str, Fields] = {
     ],
 }
 
-# Fields that an upgrade does not need, with what nobody should send in them.
+# Fields that an upgrade does not need, with values that nobody should send.
 ODD: Fields = [
     *(("Origin", origin) for origin in ("http://[object Object]", "http://[", "://", "\xff", "")),
     *(("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "x")),
     *(("Sec-WebSocket-Extensions", it) for it in ("", ";", "=,=", 'x;y="', "x; y=\xff", "a, , b;")),
-    ("Sec-WebSocket-Extensions", "x; a*=b; a*1*=c"),  # Parsers of RFC 2231 stumble over it.
+    ("Sec-WebSocket-Extensions", "x; a*=b; a*1*=c"),  # Parsers of RFC 2231 stumble over this one.
     *(("Sec-WebSocket-Protocol", names) for names in ("", ",", "a b", "a, a", "\xff")),
     ("Content-Type", "multipart/form-data"),
     ("Content-Type", "application/json; charset=\xff"),
@@ -139,7 +139,7 @@ ODD: Fields = [
 
 KEYS = [
     base64.b64encode(bytes(16)).decode(),
-    "dGhlIHNhbXBsZSBub25jZR==",  # Its last bits are not zero, and no decoder minds.
+    "dGhlIHNhbXBsZSBub25jZR==",  # The last bits are not zero, which no decoder minds.
 ]
 NO_KEYS = [
     "",
@@ -155,7 +155,7 @@ NO_KEYS = [
     f"{KEY}, {KEY}",
 ]
 
-# The same examples in every run.
+# The examples are the same in every run.
 examples = settings(max_examples=150, derandomize=True, database=None)
 
 
@@ -165,7 +165,7 @@ def handshake(fields: Fields, line: str = "GET /connect HTTP/1.1") -> bytes:
 
 
 async def ask(url: str, request: bytes) -> Response:
-    """What is answered; if that is an upgrade, it works."""
+    """Send a request and return the response. If that is an upgrade, check that it works."""
     async with asyncio.timeout(TIME_LIMIT):
         client = await Client.open(url)
         client.write(request)
@@ -192,7 +192,7 @@ async def test_http_1_0_needs_no_host(url: str) -> None:
 
 @pytest.mark.parametrize("headers", ODD, ids=lambda field: f"{field[0]}: {field[1]!r}")
 async def test_what_the_handshake_does_not_need(url: str, headers: tuple[str, str]) -> None:
-    """It can be anything: it neither refuses the handshake nor changes the answer."""
+    """The value of such a field neither refuses the handshake nor changes the answer."""
     response = await ask(url, handshake([*NEEDED, headers]))
     assert response.status == 101
     usual = {"upgrade", "connection", "sec-websocket-accept", "date"}
@@ -233,7 +233,7 @@ async def test_keys(connect: Connect, key: str) -> None:
 
 @pytest.mark.parametrize("key", NO_KEYS)
 async def test_no_keys(url: str, key: str) -> None:
-    """What is not 16 bytes in base64 is answered with 400."""
+    """A key that is not 16 bytes in base64 is answered with 400."""
     with pytest.raises(HandshakeError) as error:
         await Client.connect(url, headers={"Sec-WebSocket-Key": key})
     assert error.value.response.status == 400
@@ -241,7 +241,7 @@ async def test_no_keys(url: str, key: str) -> None:
 
 @pytest.mark.parametrize(("keys", "status"), [((KEY, "x"), 101), (("x", KEY), 400)])
 async def test_the_first_of_two_keys_counts(url: str, keys: list[str], status: int) -> None:
-    """As in Go, where a field that is no list is its first line."""
+    """This is as in Go, where a field that is not a list has the value of its first line."""
     fields = NEEDED[:-1] + [("Sec-WebSocket-Key", key) for key in keys]
     response = await ask(url, handshake(fields))
     assert response.status == status
@@ -268,7 +268,7 @@ async def test_upgrade_by_another_method(url: str, method: str, version: str) ->
         b"*1\r\n$4\r\nPING\r\n",
         b"GET /connect\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        # The original waits for a line to end, and for ever.
+        # The original waits for the end of the line, without a limit.
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", marks=pytest.mark.differ),
         pytest.param(b"\x05\x01\x00", marks=pytest.mark.differ),
         pytest.param(bytes(4), marks=pytest.mark.differ),
@@ -276,7 +276,7 @@ async def test_upgrade_by_another_method(url: str, method: str, version: str) ->
     ids=["ssh", "smtp", "redis", "http-0.9", "http-2", "tls", "socks", "zeros"],
 )
 async def test_no_request(url: str, sent: bytes) -> None:
-    """Bytes that cannot be the start of a request are answered with 400 and the end, at once."""
+    """Bytes that cannot begin a request are answered with 400 and the end, at once."""
     async with asyncio.timeout(5):
         connection = await Connection.open(url)
         await connection.send(sent)
@@ -289,7 +289,7 @@ tokens = st.sampled_from(["h2c", "keep-alive", "close", "x", "websocket", "upgra
 
 @st.composite
 def lists(draw: st.DrawFn, token: str) -> tuple[list[str], bool]:
-    """The lines of a field that is a list, and whether that token is in it."""
+    """Draw the lines of a field that is a list, and whether the token is in it."""
     lines = []
     for _ in range(draw(st.integers(0, 2))):
         elements = draw(st.lists(tokens | st.just(token), min_size=1, max_size=3))
@@ -300,7 +300,7 @@ def lists(draw: st.DrawFn, token: str) -> tuple[list[str], bool]:
 
 @st.composite
 def handshakes(draw: st.DrawFn) -> tuple[bytes, int]:
-    """Well-formed requests, each with the status of the answer that is due."""
+    """Draw a well-formed request and the status of the answer to it."""
     status = 101
 
     def refuse(unless: bool, code: int = 400) -> None:
@@ -331,7 +331,7 @@ def handshakes(draw: st.DrawFn) -> tuple[bytes, int]:
 
 
 def test_arbitrary_handshakes(url: str, io_loop: IOLoop) -> None:
-    """Of what an upgrade needs each part is judged, in order, and nothing else is."""
+    """The parts that an upgrade needs are checked, each in its turn, and nothing else is."""
 
     @examples
     @given(handshakes())
@@ -344,7 +344,7 @@ def test_arbitrary_handshakes(url: str, io_loop: IOLoop) -> None:
 
 @st.composite
 def mutants(draw: st.DrawFn) -> bytes:
-    """Handshakes in which a few bytes have been replaced."""
+    """Draw a handshake in which a few bytes have been replaced."""
     request = handshake(draw(st.sampled_from(sorted(REAL.values()))))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(request)))

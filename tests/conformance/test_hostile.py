@@ -27,7 +27,8 @@ pytestmark = pytest.mark.differ
 ERRORS = {INVALID_MESSAGE, INVALID_PAYLOAD, UNKNOWN_TYPE, *map(failed, ("offer", "answer"))}
 ERRORS |= {failed("ice-candidate")}
 
-# The answers to bytes that are no UTF-8: of a server that cares, and of one that just hangs up.
+# The answers to bytes that are not UTF-8: one of a server that checks, one of a server that only
+# closes.
 CLOSES = {1007, ABNORMAL}
 
 VALID = [
@@ -45,7 +46,7 @@ VALID = [
     message("ping"),
 ]
 
-# The same examples in every run.
+# The examples are the same in every run.
 examples = settings(max_examples=40, derandomize=True, database=None)
 
 json_values = st.recursive(
@@ -56,16 +57,16 @@ json_values = st.recursive(
 
 
 class Arena:
-    """A server with a bystander in a room, before whose eyes attacks happen."""
+    """A server, with a bystander in a room who must notice nothing of the attacks."""
 
     def __init__(self, url: str, bystander: Peer) -> None:
         self.url = url
         self.bystander = bystander
 
     async def attack(self, data: bytes, allowed: set[str] = ERRORS) -> list[str]:
-        """Send frames as one client; return what it was told, which must be among ``allowed``.
+        """Send frames as one client; return what it is told, which must be among ``allowed``.
 
-        Afterwards a fresh pair is served, and the bystander has heard of nothing.
+        Afterwards, check that a new pair is served and that the bystander has received nothing.
         """
         attacker = await Peer.connect(self.url)
         await attacker.join(f"attack-{uuid4()}")
@@ -83,7 +84,7 @@ class Arena:
         return told
 
     async def noise(self, opening: Awaitable[Connection], data: bytes) -> None:
-        """Send bytes on a connection and drop it; the consequences are as after an attack."""
+        """Send bytes on a connection and drop it; check the same as after an attack."""
         connection = await opening
         await connection.send(data)
         connection.abort()
@@ -121,7 +122,7 @@ def arena(url: str, io_loop: IOLoop, room: str) -> Iterator[Arena]:
 
 @st.composite
 def mutants(draw: st.DrawFn) -> str:
-    """Valid messages in which a few characters have been replaced."""
+    """Draw a valid message in which a few characters have been replaced."""
     text = draw(st.sampled_from(VALID))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
@@ -132,7 +133,7 @@ def mutants(draw: st.DrawFn) -> str:
 
 @st.composite
 def wrongly_typed(draw: st.DrawFn) -> str:
-    """Valid messages in which one value has been replaced by any other."""
+    """Draw a valid message in which one value has been replaced by any other."""
     request = json.loads(draw(st.sampled_from(VALID)))
     where = draw(st.sampled_from([request, request["payload"]]))
     key = draw(st.sampled_from(sorted(where) or ["payload"]))
@@ -153,7 +154,7 @@ def test_arbitrary_text(arena: Arena, io_loop: IOLoop) -> None:
 
 
 def test_arbitrary_binary(arena: Arena, io_loop: IOLoop) -> None:
-    """Any bytes as a binary message get one error, or a close if they are no UTF-8."""
+    """Any bytes as a binary message get one error, or a close if they are not UTF-8."""
 
     @examples
     @given(st.binary())
@@ -176,7 +177,7 @@ def test_arbitrary_json(arena: Arena, io_loop: IOLoop) -> None:
 
 
 def test_arbitrary_payload(arena: Arena, io_loop: IOLoop) -> None:
-    """Any payload of a known type gets one error at most."""
+    """Any payload of a known type gets at most one error."""
     kinds = st.sampled_from(["join", "offer", "answer", "ice-candidate", "ping", "pong"])
 
     @examples
@@ -189,7 +190,7 @@ def test_arbitrary_payload(arena: Arena, io_loop: IOLoop) -> None:
 
 
 def test_mutants(arena: Arena, io_loop: IOLoop) -> None:
-    """A valid message in which some characters are others gets one error at most."""
+    """A valid message with some characters replaced gets at most one error."""
 
     @examples
     @given(mutants())
@@ -201,7 +202,7 @@ def test_mutants(arena: Arena, io_loop: IOLoop) -> None:
 
 
 def test_wrong_types(arena: Arena, io_loop: IOLoop) -> None:
-    """A valid message in which one value is another gets one error at most."""
+    """A valid message with one value replaced gets at most one error."""
 
     @examples
     @given(wrongly_typed())
@@ -213,7 +214,7 @@ def test_wrong_types(arena: Arena, io_loop: IOLoop) -> None:
 
 
 def test_no_frames(arena: Arena, io_loop: IOLoop) -> None:
-    """Any bytes in place of frames harm nobody but their sender."""
+    """Any bytes in place of frames harm only their sender."""
 
     @examples
     @given(st.binary(min_size=1))
@@ -224,7 +225,7 @@ def test_no_frames(arena: Arena, io_loop: IOLoop) -> None:
 
 
 def test_no_http(arena: Arena, io_loop: IOLoop) -> None:
-    """Any bytes in place of a request harm nobody but their sender."""
+    """Any bytes in place of a request harm only their sender."""
 
     @examples
     @given(st.binary(min_size=1), st.sampled_from([b"", b"GET /connect HTTP/1.1\r\n"]))

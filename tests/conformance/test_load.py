@@ -1,4 +1,4 @@
-"""Nothing is lost under load, nobody suffers for another, and the server outlives it all."""
+"""Under load, nothing is lost, no client suffers for another, and the server stays up."""
 
 import asyncio
 from collections import defaultdict
@@ -24,13 +24,13 @@ MIB = 1 << 20
 LIMIT = 4 * MIB
 CHUNK = "x" * (1 << 16)
 
-# A kernel may hold some megabytes on either side of a connection, and then as much as it likes.
+# A kernel holds some megabytes at either end of a connection; how many is its own choice.
 FAR_BEHIND = 64 * MIB
 
 
 @pytest.mark.parametrize("size", [1, 2500])
 async def test_burst(members: Members, room: str, size: int) -> None:
-    """Of 1,000 offers sent at once, all arrive, in order."""
+    """All of 1,000 offers that are sent at once arrive, in order."""
     first, second = await members(room)
     sdps = [f"{number}:".ljust(size, "x") for number in range(1000)]
     offers = [text_frame(message("offer", client_id=second.id, sdp=sdp)) for sdp in sdps]
@@ -40,7 +40,7 @@ async def test_burst(members: Members, room: str, size: int) -> None:
 
 
 async def test_burst_to_a_slow_reader(members: Members, connect: Connect, room: str) -> None:
-    """A client that has up to 4 MiB to read is waited for, and gets all of it, in order."""
+    """The server waits for a client with up to 4 MiB to read, which gets all of it, in order."""
     (first,) = await members(room, 1)
     slow = await connect(receive_buffer=4096)
     await slow.join(room)
@@ -90,13 +90,13 @@ async def test_client_that_stops_reading(members: Members, connect: Connect, roo
 
 
 def introduction(member: Peer, newcomer: Peer) -> list[str]:
-    """Return what a member says to a newcomer, as it arrives: an offer and ten candidates."""
+    """Return what a member sends to a newcomer, as it arrives: an offer and ten candidates."""
     candidates = [ice_candidate(member, f"{member.id}-{number}") for number in range(10)]
     return [offer(member, f"to {newcomer.id}"), *candidates]
 
 
 async def introduce(member: Peer, newcomer: Peer) -> None:
-    """Wait for the newcomer to be announced, then say it all at once."""
+    """Wait for the newcomer to be announced, then send it everything at once."""
     assert await member.receive() == new_client(newcomer)
     texts = [message("offer", client_id=newcomer.id, sdp=f"to {newcomer.id}")]
     for number in range(10):
@@ -134,7 +134,7 @@ GARBAGE = [
 
 
 async def visit(url: str, room: str, number: int, others: list[Peer]) -> None:
-    """Join a room, talk to oneself, to others, gone or not, and nonsense; leave in some way."""
+    """Join a room, send to oneself, to others, gone or not, and nonsense; leave in some way."""
     peer = await Peer.connect(url)
     others.append(peer)
     await peer.say("join", room_id=room)
@@ -152,8 +152,8 @@ async def visit(url: str, room: str, number: int, others: list[Peer]) -> None:
 
 
 async def test_churn(url: str, members: Members, connect: Connect, room: str) -> None:
-    """200 clients that join and leave a room 10 times at once are announced each time, twice."""
-    # With it the clients, all in this process, would take most of the time.
+    """When 200 clients join and leave a room 10 times at once, each is announced both times."""
+    # With debug mode the clients, which are all in this process, would take most of the time.
     asyncio.get_running_loop().set_debug(False)
     (witness,) = await members(room, 1)
     bystanders = await members(f"{room}-other")

@@ -1,9 +1,9 @@
-"""What clients of the Go original were recorded to receive, where the contract keeps it.
+"""Clients receive what clients of the Go original were recorded to receive, within the contract.
 
 ``recordings.jsonl`` has a scenario a line. A step says what one client does, and what each client
-has received by then; ``<A>`` stands for the id of client A, ``<room>`` for the start of a room's
-name. Of HTTP only what is contract is compared. What was recorded of single frames, and of what
-they were answered with, is in ``test_frames.py``.
+has received by then. ``<A>`` stands for the id of client A, ``<room>`` for the start of a room's
+name. Of HTTP, only the parts of the contract are compared. The recorded answers to single frames
+are in ``test_frames.py``.
 """
 
 import json
@@ -28,7 +28,7 @@ REPLAYS: dict[str, list[Step]] = {
 
 
 def substitute(text: str, peers: dict[str, Peer], room: str) -> str:
-    """Return recorded text with the ids and room names of today."""
+    """Return recorded text with the ids and room names of this run."""
     for name, peer in peers.items():
         text = text.replace(f"<{name}>", peer.id)
     return text.replace("<room>", room)
@@ -36,19 +36,19 @@ def substitute(text: str, peers: dict[str, Peer], room: str) -> str:
 
 @pytest.mark.parametrize("steps", REPLAYS.values(), ids=REPLAYS)
 async def test_replay(url: str, connect: Connect, room: str, steps: list[Step]) -> None:
-    """After each step each client has received what it was recorded to receive, and no more."""
+    """After each step each client has received what was recorded, and nothing else."""
     peers: dict[str, Peer] = {}
     for step in steps:
         actor = step["client"]
         if step["do"] == "connect":
-            # That the first message is the id is what connecting a peer checks.
+            # `Peer.connect` checks that the first message is the id.
             peers[actor] = await connect(url=urljoin(url, step.get("path", "")))
             continue
         text = substitute(step["text"], peers, room)
         await peers[actor].send_text(text)
         if '"join"' in text:
             peers[actor].in_room = True
-        # The actor first: when it has its answer, the others have theirs.
+        # The actor comes first: when it has its answer, the others have theirs.
         for name in sorted(peers, key=lambda name: name != actor):
             expected = step["recv"].get(name, [])
             assert await peers[name].received() == [
@@ -58,7 +58,7 @@ async def test_replay(url: str, connect: Connect, room: str, steps: list[Step]) 
 
 @pytest.mark.parametrize("step", REQUESTS, ids=lambda step: step["note"])
 async def test_http(url: str, step: Step) -> None:
-    """A request gets the status that was recorded, and `/health` its content type and body."""
+    """A request gets the recorded status, and `/health` also the content type and body."""
     request = step["request"].replace("{port}", str(urlsplit(url).port))
     response = await http(url, request.encode())
     assert response.status == step["status"]

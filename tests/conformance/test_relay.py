@@ -1,4 +1,4 @@
-"""Passing offers, answers and candidates on."""
+"""The relay of offers, answers and candidates."""
 
 import json
 from typing import Any
@@ -19,12 +19,12 @@ from tests.support.peer import (
 )
 
 CANDIDATE = "candidate:1 1 udp 2113937151 192.0.2.1 54400 typ host generation 0 ufrag x"
-# Not trickled: the candidates are in the description.
+# Without trickling, the candidates are in the description.
 SDP = f"v=0\r\no=- 46117317 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na={CANDIDATE}\r\n"
 
 
 def content(kind: str) -> dict[str, str]:
-    """Return what a message of this kind needs besides its addressee."""
+    """Return the fields that a message of this kind needs besides its addressee."""
     return {"candidate": "x"} if kind == "ice-candidate" else {"sdp": "x"}
 
 
@@ -40,7 +40,7 @@ async def test_offer_and_answer(members: Members, room: str) -> None:
 
 
 async def test_key_order_does_not_matter(members: Members, room: str) -> None:
-    """Keys may come in any order, with spaces between them; they go out compact, in theirs."""
+    """Keys may come in any order, with spaces in between; they go out compact, in one order."""
     first, second = await members(room)
     await first.send_text(
         ' { "payload" : {\n"sdp" : "x",\t"client_id" : "%s" } ,"type":"offer"}\r\n' % second.id
@@ -60,7 +60,7 @@ async def test_to_oneself(members: Members, room: str) -> None:
 
 
 async def test_order(members: Members, room: str) -> None:
-    """What one sends to another arrives in that order, whatever the kinds."""
+    """What one client sends to another arrives in that order, whatever the kinds."""
     first, second = await members(room)
     for number in range(4):
         await first.say("offer", client_id=second.id, sdp=f"{number}")
@@ -73,7 +73,7 @@ async def test_order(members: Members, room: str) -> None:
 
 
 async def test_unknown_fields_are_dropped(members: Members, room: str) -> None:
-    """Unknown fields, of whatever value, are neither an error nor passed on."""
+    """Unknown fields, of any value, are neither an error nor passed on."""
     first, second = await members(room)
     for kind in KINDS:
         payload = {
@@ -89,7 +89,7 @@ async def test_unknown_fields_are_dropped(members: Members, room: str) -> None:
 
 
 async def test_escaped_keys(members: Members, room: str) -> None:
-    """Keys and types are what they are when their escapes are read."""
+    """Keys and types may contain escapes."""
     first, second = await members(room)
     await first.send_text(
         r'{"t\u0079pe":"off\u0065r","payload":{"\u0073dp":"x","client\u005Fid":"%s"}}' % second.id
@@ -101,7 +101,7 @@ async def test_escaped_keys(members: Members, room: str) -> None:
 
 
 def spelled(text: str, **others: str) -> str:
-    """Return the text with other spellings of its keys."""
+    """Return the text with its keys spelled differently."""
     for key, other in others.items():
         assert f'"{key}":' in text
         text = text.replace(f'"{key}":', f'"{other}":')
@@ -145,7 +145,7 @@ async def test_keys_match_in_any_case(
 async def test_keys_of_candidates_match_in_any_case(
     members: Members, room: str, others: dict[str, str]
 ) -> None:
-    """So do those of a candidate, which goes out with its keys spelled exactly."""
+    """The same holds for the keys of a candidate, which goes out with its keys spelled exactly."""
     first, second = await members(room)
     text = message(
         "ice-candidate", candidate=CANDIDATE, client_id=second.id, sdpMLineIndex=1, sdpMid="audio"
@@ -156,7 +156,7 @@ async def test_keys_of_candidates_match_in_any_case(
 
 @pytest.mark.parametrize("key", ["room_ID", "ROOM_ID", "Room_Id"])
 async def test_joining_in_any_case(members: Members, connect: Connect, room: str, key: str) -> None:
-    """The name of a room may come under its key in any case."""
+    """The key of a room's name may be in any case."""
     (member,) = await members(room, 1)
     peer = await connect()
     await peer.send_text(spelled(message("join", room_id=room), room_id=key))
@@ -165,7 +165,7 @@ async def test_joining_in_any_case(members: Members, connect: Connect, room: str
 
 @pytest.mark.parametrize("key", ["clientid", "client-id", "client_id ", "sd", "sdpp", "\ufb06p"])
 async def test_other_keys_do_not_match(members: Members, room: str, key: str) -> None:
-    """Nothing but case may differ."""
+    """Keys that differ in anything but case do not match."""
     first, second = await members(room)
     await first.send_text(
         '{"%s":"y","type":"offer","payload":{"%s":"y","client_id":"%s","sdp":"x"}}'
@@ -186,7 +186,7 @@ async def test_other_keys_do_not_match(members: Members, room: str, key: str) ->
     ],
 )
 async def test_which_key_counts(members: Members, room: str, keys: str, relayed: str) -> None:
-    """An exact key beats one in another case, wherever it stands; of equals the last one counts."""
+    """An exact key takes precedence over one in another case; of equal keys the last one counts."""
     first, second = await members(room)
     await first.send_text(f'{{"type":"offer","payload":{{"client_id":"{second.id}",{keys}}}}}')
     assert await second.receive() == offer(first, relayed)
@@ -292,7 +292,7 @@ async def test_invalid_candidates(members: Members, room: str, key: str, value: 
     assert await second.received() == []
 
 
-# To whom nothing is delivered
+# Messages that are not delivered
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -312,7 +312,7 @@ async def test_sender_in_no_room(members: Members, connect: Connect, room: str, 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("target", ["nosuchclient", "", "00000000000000000000", "x" * 1000])
 async def test_to_an_unknown_id(members: Members, room: str, kind: str, target: str) -> None:
-    """A message to an id that is nobody's is answered with an error."""
+    """A message to an id that nobody has is answered with an error."""
     first, second = await members(room)
     await first.say(kind, client_id=target, **content(kind))
     assert await first.received() == [failed(kind)]

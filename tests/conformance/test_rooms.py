@@ -1,4 +1,4 @@
-"""Ids, joining and leaving."""
+"""Ids, joins and leaves."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ from tests.support.peer import (
 
 TRIALS = 5
 
-# Names that are different, though some look alike or would be equal after normalisation.
+# These names are different, although some look alike or would be equal after normalisation.
 NAMES = ["a", "A", "a ", " a", "a\u0000", "\u00e9", "e\u0301", "\u212b", "\u00c5", "\uff41"]
 
 
@@ -151,7 +151,7 @@ async def test_join_another_room(members: Members, room: str) -> None:
 
 @pytest.mark.differ
 async def test_move_back_and_leave(members: Members, room: str) -> None:
-    """Of a client that moves about, each room is told each time, and only the last of its end."""
+    """Each room that a client moves through is told each time, and only the last one of its end."""
     mover, first, second = *await members(f"{room}-1"), (await members(f"{room}-2", 1))[0]
     await mover.join(f"{room}-2")
     await mover.join(f"{room}-1")
@@ -191,7 +191,7 @@ async def reset_within_a_message(peer: Peer) -> None:
 async def test_leave_at_once(
     members: Members, connect: Connect, room: str, end: Callable[[Peer], Awaitable[None]]
 ) -> None:
-    """The others get one `leave-client` at once, in under 0.2 s, however a connection ends."""
+    """The others get one `leave-client` within 0.2 s, however a connection ends."""
     loop = asyncio.get_running_loop()
     stayers = await members(room)
     times: list[float] = []
@@ -213,7 +213,7 @@ async def test_leave_at_once(
 
 @pytest.mark.differ
 async def test_room_ends_with_its_last_member(members: Members, room: str) -> None:
-    """Nothing of a room is left once its last member has gone: the next to join is alone."""
+    """Nothing of a room is left after its last member has gone: the next to join is alone."""
     for _ in range(3):
         first, second = await members(room)
         await first.close()
@@ -227,7 +227,7 @@ async def join_at_once(peers: list[Peer], room: str) -> list[list[str]]:
     for peer in peers:
         peer.in_room = True
     early = await asyncio.gather(*(peer.received() for peer in peers))
-    # By now all are in, so that nothing is yet to come.
+    # All are in now, so nothing more is to come.
     late = await asyncio.gather(*(peer.received() for peer in peers))
     return [before + after for before, after in zip(early, late, strict=True)]
 
@@ -247,7 +247,7 @@ async def test_two_join_a_new_room_at_once(connect: Connect, room: str) -> None:
 
 @pytest.mark.differ
 async def test_many_join_a_new_room_at_once(connect: Connect, room: str) -> None:
-    """Of 50 that join a new room at once, each pair has exactly one that is told of the other."""
+    """Of 50 that join a new room at once, exactly one of each pair is told of the other."""
     peers = [await connect() for _ in range(50)]
     ids = {new_client(peer): peer.id for peer in peers}
     received = await join_at_once(peers, room)

@@ -1,4 +1,4 @@
-"""What happens while nothing happens: keepalive and deadlines."""
+"""Keepalive and deadlines, which take time."""
 
 import asyncio
 from concurrent.futures import Future
@@ -19,7 +19,7 @@ async def test_keepalive_and_deadlines(waiting: Future[None]) -> None:
 @pytest.mark.timeout(seconds=90)
 @pytest.mark.differ
 async def test_stalled_peer(members: Members, connect: Connect, room: str) -> None:
-    """A peer that answers no WebSocket ping is gone within 60 s; one that does stays."""
+    """A peer that answers no WebSocket ping is gone within 60 s; one that answers stays."""
     (member,) = await members(room, 1)
     stalled = await connect()
     await stalled.join(room)
@@ -45,12 +45,12 @@ async def test_stalled_peer(members: Members, connect: Connect, room: str) -> No
 @pytest.mark.timeout(seconds=90)
 @pytest.mark.differ
 async def test_no_pongs(members: Members, room: str) -> None:
-    """A peer that answers no WebSocket ping stays while it talks; a silent one is told its end."""
+    """A peer that answers no WebSocket ping stays while it talks; a silent one gets a close."""
     talker, silent = await members(room)
     silent.time_limit = 60
 
     async def talk() -> None:
-        # Neither when a ping comes nor soon after.
+        # It talks neither when a ping comes nor soon after.
         for _ in range(2):
             await asyncio.sleep(28)
             await talker.send_text(PING)

@@ -1,4 +1,4 @@
-"""What takes half a minute to see, all at once: `waiting` runs it beside the other tests."""
+"""Checks that take half a minute, all at once: `waiting` runs them beside the other tests."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -15,7 +15,7 @@ WHOLE_REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def keepalive(url: str, delay: float, room: str | None) -> None:
-    """Check that the next message, once one has connected and perhaps joined, is the keepalive."""
+    """Connect and perhaps join, and check that the next message is the keepalive."""
     await asyncio.sleep(delay)
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -29,7 +29,7 @@ async def keepalive(url: str, delay: float, room: str | None) -> None:
 
 
 async def half_request(url: str, data: bytes, *, after_another: bool = False) -> None:
-    """Check that a request of which only this was sent ends the connection after ten seconds."""
+    """Send a part of a request and check that the connection ends after ten seconds."""
     loop = asyncio.get_running_loop()
     connection = await Connection.open(url)
     if after_another:
@@ -44,7 +44,7 @@ async def half_request(url: str, data: bytes, *, after_another: bool = False) ->
 
 
 async def idle(url: str) -> None:
-    """Check that a connection that has idled for half a minute is asked like a new one."""
+    """Check that a connection that has been idle for half a minute is asked like a new one."""
     connection = await Connection.open(url)
     for pause in (0, 29):
         await asyncio.sleep(pause)
@@ -54,7 +54,7 @@ async def idle(url: str) -> None:
 
 
 async def keepalive_and_deadlines(urls: Iterable[str], room: str, reference: bool) -> None:
-    """Check the keepalive of each server, and unless it is the original the deadlines."""
+    """Check the keepalive of each server and, unless it is the original, the deadlines."""
     waits: list[Coroutine[object, object, None]] = []
     for url in urls:
         waits += [

@@ -49,19 +49,19 @@ ANY_ORIGIN = {"cross-origin-resource-policy": "cross-origin", "access-control-al
 
 
 def files() -> list[str]:
-    """The paths of all that the two directories have to serve."""
+    """Return the paths of all files that the two directories have to serve."""
     page = [f"/{path.name}" for path in PAGE.iterdir()]
     sdk = [f"/sdk/{path.name}" for path in SDK.iterdir()]
     return sorted(page + sdk)
 
 
 def text_of(path: str) -> bytes:
-    """What is in the file that is served at a path."""
+    """Return the text of the file that is served at a path."""
     return (SDK.parent / path[1:] if path.startswith("/sdk/") else PAGE / path[1:]).read_bytes()
 
 
 async def request(url: str, path: str, method: str = "GET", **headers: str) -> Response:
-    """Ask for a path, written as it is; an underscore in a header's name stands for a dash."""
+    """Request a path, unchanged; an underscore in a header's name stands for a dash."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {urlsplit(url).netloc}", "Content-Length: 0"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return await http(url, "\r\n".join([*lines, "", ""]).encode("latin-1"))
@@ -84,7 +84,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @asynccontextmanager
 async def served(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """The demo's routes alone, with another directory for the page, in the test's own process."""
+    """Serve the demo's routes alone, with another directory for the page, in the test's process."""
     monkeypatch.setattr("demo.routes.PAGE", directory)
     server = HTTPServer(Application([*demo_routes("[]")], log_function=lambda handler: None))
     sockets = bind_sockets(0, "127.0.0.1")
@@ -98,7 +98,7 @@ async def served(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 async def test_page(url: str) -> None:
-    """At `/` is the page."""
+    """The page is at `/`."""
     response = await request(url, "/")
     assert (response.status, response.body) == (200, text_of("/index.html"))
     assert response.headers["content-type"] == TYPES[".html"]
@@ -106,7 +106,7 @@ async def test_page(url: str) -> None:
 
 @pytest.mark.parametrize("path", files())
 async def test_file(url: str, path: str) -> None:
-    """The page's files are beside it, the SDK's under `/sdk/`, each with its type."""
+    """The page's files are beside it and the SDK's are under `/sdk/`, each with its type."""
     response = await request(url, path)
     assert (response.status, response.body) == (200, text_of(path))
     assert response.headers["content-type"] == TYPES[Path(path).suffix]
@@ -117,7 +117,7 @@ def test_files_are_found() -> None:
 
 
 async def test_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the page may be of any type that pages are made of, and of no other."""
+    """A file of the page may have any type that pages are made of, and no other."""
     for suffix in TYPES:
         (tmp_path / f"a-b_c.d{suffix}").write_bytes(b"text")
     async with served(tmp_path, monkeypatch) as url:
@@ -131,7 +131,7 @@ async def test_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_config(url: str) -> None:
-    """`/config.json` has `SIGNALING_ICE_SERVERS` byte for byte, and is not kept."""
+    """`/config.json` has `SIGNALING_ICE_SERVERS` byte for byte, and is not cached."""
     response = await request(url, "/config.json")
     assert response.status == 200
     assert response.body == f'{{"iceServers":{ICE_SERVERS}}}'.encode()
@@ -158,9 +158,9 @@ async def test_config(url: str) -> None:
     ],
 )
 async def test_headers(url: str, method: str, path: str, status: int) -> None:
-    """Every response, also one that refuses, has the headers that shut a page in.
+    """Every response, also a refusal, has the headers that shut a page in.
 
-    Pages of other origins may import the SDK, and use nothing else.
+    Pages of other origins may import the SDK, but use nothing else.
     """
     response = await request(url, path, method)
     assert response.status == status
@@ -173,7 +173,7 @@ async def test_headers(url: str, method: str, path: str, status: int) -> None:
 
 @pytest.mark.parametrize("path", ["/", *files(), "/config.json", "/nope.js", "/sdk/nope.js"])
 async def test_head(url: str, path: str) -> None:
-    """HEAD is answered as GET is, without the body."""
+    """HEAD is answered as GET, without the body."""
     head, get = await request(url, path, "HEAD"), await request(url, path)
     assert (head.status, head.body) == (get.status, b"")
     assert int(head.headers["content-length"]) == len(get.body)
@@ -183,7 +183,7 @@ async def test_head(url: str, path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/index.html", "/config.json", "/sdk/signaling.js"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
 async def test_other_methods(url: str, method: str, path: str) -> None:
-    """Any other method is answered with 405 and those that there are."""
+    """Any other method is answered with 405 and the methods that there are."""
     response = await request(url, path, method)
     assert (response.status, response.body) == (405, b"405 Method Not Allowed\n")
     assert response.headers["allow"] == "GET, HEAD"
@@ -192,7 +192,7 @@ async def test_other_methods(url: str, method: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/nope.js", "/nope.html", "/sdk/nope.js", "/sdk/nope.d.ts"])
 async def test_missing_file(url: str, path: str) -> None:
-    """A file that is not there is a 404 in plain text."""
+    """A file that does not exist is a 404 in plain text."""
     response = await request(url, path)
     assert (response.status, response.body) == (404, b"404 Not Found\n")
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
@@ -200,7 +200,7 @@ async def test_missing_file(url: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/index.html?v=1", "/sdk/signaling.js"])
 async def test_not_modified(url: str, path: str) -> None:
-    """A browser asks each time, and is told with 304 that its copy still is good."""
+    """A browser asks each time, and is told with 304 that its copy is still good."""
     first = await request(url, path)
     assert first.headers["cache-control"] == "no-cache"
     assert "expires" not in first.headers
@@ -220,7 +220,7 @@ async def test_not_modified(url: str, path: str) -> None:
 
 
 async def test_modified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is changed while the server runs is served anew to those who had it before."""
+    """A file that changes while the server runs is served anew to clients that had it before."""
     page = tmp_path / "index.html"
     page.write_text("before")
     async with served(tmp_path, monkeypatch) as url:
@@ -231,7 +231,7 @@ async def test_modified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_upgrade(url: str) -> None:
-    """A request for the page that would rather have a WebSocket is given the page."""
+    """A request for the page that also asks for a WebSocket gets the page."""
     connection = await Connection.open(url)
     connection.write(upgrade_request(urlsplit(url).netloc, "/"))
     async with asyncio.timeout(10):
@@ -295,7 +295,7 @@ async def test_nothing_else(url: str, path: str) -> None:
 
 
 async def test_nothing_hidden_or_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a hidden file is served, nor one in a directory below, nor one of another kind."""
+    """No hidden file is served, none in a directory below, and none of another kind."""
     (tmp_path / "below").mkdir()
     paths = [".hidden.js", "below/script.js", "script.py", "script.js.map", "script.js~", "js"]
     for path in paths:
@@ -307,19 +307,19 @@ async def test_nothing_hidden_or_below(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_without_the_flag(transport: str) -> None:
-    """Without `-demo` nothing of it is there."""
+    """Without `-demo` none of it is there."""
     with server_process(env={"SIGNALING_TRANSPORT": transport}) as server:
         for path in ["/", "/config.json", *files()]:
             response = await request(server.url, path)
             assert (response.status, response.body) == (404, b"404 page not found\n")
 
 
-# What goes on beside it
+# What else is served
 
 
 @pytest.mark.parametrize("path", ["/connect", "/ws"])
 async def test_clients(url: str, path: str) -> None:
-    """Clients connect where they always do."""
+    """Clients connect as they do without the demo."""
     assert (await request(url, path)).status == 400
     peer = await Peer.connect(f"ws://{urlsplit(url).netloc}{path}")
     assert peer.id
@@ -327,7 +327,7 @@ async def test_clients(url: str, path: str) -> None:
 
 
 async def test_health(url: str) -> None:
-    """`/health` is what it always is."""
+    """`/health` answers as it does without the demo."""
     for method in ("GET", "POST"):
         response = await request(url, "/health", method)
         assert (response.status, response.body) == (200, b"OK")
@@ -335,7 +335,7 @@ async def test_health(url: str) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_log(transport: str) -> None:
-    """Requests are not logged, whatever they ask for, and credentials are not either."""
+    """Requests are not logged, whatever they ask for, and neither are credentials."""
     with demo_process(transport) as server:
         server.wait_for_line(" demo: ")
         before = server.lines

@@ -1,11 +1,11 @@
-"""What the originals declare, from a list of it."""
+"""The declarations in the originals, from a list of them."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-# After the address of a repository at a commit, the file, the line and the name of each
-# declaration in it, fields and methods too.
+# The list has the address of a repository at a commit, and after it the file, the line and the name
+# of each declaration, including fields and methods.
 LIST = Path(__file__).parent / "original_names.txt"
 
 LINK = re.compile(r"\[([^\]]+)\]\((https:[^)#]+)#L(\d+)\)")
@@ -21,7 +21,7 @@ class Declaration(NamedTuple):
 
 
 def declarations() -> list[Declaration]:
-    """Return them in the order of the files and lines."""
+    """Return the declarations in the order of the files and lines."""
     found = []
     repository = ""
     for entry in LIST.read_text(encoding="utf-8").splitlines():
@@ -34,7 +34,7 @@ def declarations() -> list[Declaration]:
 
 
 def linked(text: str) -> list[Declaration]:
-    """Return where the links lead; those with more or other text than one name have no name."""
+    """Return the targets of the links. If the text of a link is not one name, it has no name."""
     found = []
     for words, file, line in LINK.findall(text):
         name = NAME.fullmatch(words)

@@ -1,4 +1,4 @@
-"""docs/go_to_python.md shows each thing in both programs, as it is there."""
+"""docs/go_to_python.md shows each idiom in both programs, as it is there."""
 
 import re
 
@@ -16,7 +16,7 @@ COUNTERPART = re.compile(r"\[`[^`]+`\]\(\.\./[\w/]+\.py#L\d+\)")
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section[1])
 def test_a_section_shows_both_programs_and_what_changes(section: tuple[str, str, str]) -> None:
-    """It has links into both, a sketch of the Go, a quotation of the Python, gain and loss."""
+    """It has links into both, a sketch of the Go, a quotation of the Python, a gain and a loss."""
     _, _, text = section
     ((originals, counterparts),) = PLACES.findall(text)
     assert not LINK.sub("", originals).strip(", ")
@@ -31,7 +31,7 @@ def test_the_sections_are_counted() -> None:
 
 
 def test_a_name_of_the_original_has_its_line() -> None:
-    """It is declared there; a link with other words leads into a file of the original."""
+    """The name is declared there; a link with other words leads into a file of the original."""
     declared = declarations()
     files = {each.file for each in declared}
     links = linked(TEXT)
@@ -41,5 +41,5 @@ def test_a_name_of_the_original_has_its_line() -> None:
 
 
 def test_every_python_block_is_a_quotation() -> None:
-    """No code is shown that is not checked."""
+    """All code that is shown is checked."""
     assert TEXT.count("```python\n") == len(QUOTATION.findall(TEXT))

@@ -82,7 +82,7 @@ def document(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
 def test_a_document_is_in_step_with_the_code(path: Path) -> None:
-    """Every name is there, on the line that the link has, and every quotation is what is there."""
+    """Every link has the line on which its name is defined, and every quotation is up to date."""
     text, problems = refresh(path)
     assert not problems
     assert text == path.read_text(encoding="utf-8"), "run `make docs`"
@@ -104,7 +104,7 @@ def test_a_document_is_in_step_with_the_code(path: Path) -> None:
     ],
 )
 def test_the_line_of_a_name(python: Path, name: str, line: int) -> None:
-    """It is that of the definition, for whatever can be defined."""
+    """It is the line of the definition, whatever is defined."""
     assert line_of(python, name) == line
 
 
@@ -129,14 +129,14 @@ def test_the_line_of_a_name_in_javascript(javascript: Path, name: str, line: int
     "name", ["clients", "Room.leav", "Room.leave.self", "leave", "server.Room"]
 )
 def test_a_name_that_is_not_defined_has_no_line(python: Path, javascript: Path, name: str) -> None:
-    """A part of a name, a use or an import of it is no definition."""
+    """A part of a name, a use of it or an import of it is no definition."""
     for path in (python, javascript):
         with pytest.raises(LookupError, match="not defined"):
             line_of(path, name)
 
 
 def test_a_link_gets_the_line_of_its_name(python: Path) -> None:
-    """Only links whose text is a name and that have a line are changed."""
+    """Only links with a line, whose text is a name, are changed."""
     path = document(
         python.parent,
         "[`Room`](room.py#L1), [`Room`](room.py), [a room](room.py#L1), [`Room`](https://x/y#L1)",
@@ -148,7 +148,7 @@ def test_a_link_gets_the_line_of_its_name(python: Path) -> None:
 
 
 def test_a_quotation_has_decorators_and_no_docstrings(python: Path) -> None:
-    """A docstring that is all there is stays."""
+    """A docstring stays if there is nothing else in the body."""
     assert quote(python, "Room") == dedent('''\
         @decorated
         class Room:
@@ -168,7 +168,7 @@ def test_a_quotation_has_decorators_and_no_docstrings(python: Path) -> None:
 
 
 def test_a_quotation_of_a_part(python: Path) -> None:
-    """It goes from the first line that begins so to the next one, as at the margin."""
+    """It goes from the first line that begins so to the next one, without indentation."""
     assert quote(python, "Room.leave", "if clients") == "if clients:\n    clients.clear()"
     assert quote(python, "Room.leave", "clients =", "clients =") == "clients = self._clients"
     assert quote(python, "Room.leave", last="clients =").endswith("    clients = self._clients")
@@ -181,7 +181,7 @@ def test_a_part_that_is_not_there(python: Path, first: str | None, last: str | N
 
 
 def test_the_block_after_a_marker_becomes_the_quotation(python: Path) -> None:
-    """What stands before and behind it stays."""
+    """The text before and after it stays."""
     marker = '<!-- quote room.py Room.leave from "if" to "clients" -->\n'
     path = document(python.parent, f"A\n{marker}```python\nold\n\nold\n```\nB\n```js\nC\n```\n")
     assert refresh(path) == (

@@ -36,7 +36,7 @@ def test_a_part_of_a_function_is_in_order_too() -> None:
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: re.sub(r"\(.*?\)", "", row[0]))
 def test_a_row_has_a_link_in_every_cell(row: Row) -> None:
-    """On the right is the link to a name, or the last cell says why there is no counterpart."""
+    """The right cell has the link to a name, or the last cell says why there is no counterpart."""
     left, right, difference = row
     assert not LINK.sub("", left).strip(", ")
     counterpart = references.LINK.fullmatch(right) or NOT_YET.fullmatch(right)

@@ -20,8 +20,8 @@ SECRET = "a=ice-pwd:xxxxxxxxxxxxxxxxxxxxxx"
 DOWN = RepositoryError("the repository is down")
 MISTAKE = RuntimeError("a mistake")
 
-# What a member calls of the repository, by the size of its room: when it goes to a new one, and
-# when its connection has ended.
+# The calls of the repository that a member causes, by the size of its room: when it moves to a new
+# room, and when its connection has ended.
 MOVE = {
     1: ["get_by_client_id", "get", "create", "delete", "update"],
     2: ["get_by_client_id", "get", "create", "update", "update"],
@@ -32,7 +32,7 @@ on_both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 def at_each_call(calls: dict[int, list[str]]) -> pytest.MarkDecorator:
-    """Run a test for each of the calls: with the size of the room and the number of the call."""
+    """Run a test for each of the calls, with the size of the room and the number of the call."""
     cases = {
         f"{size}-{number}-{method}": (size, number)
         for size, methods in calls.items()
@@ -42,7 +42,7 @@ def at_each_call(calls: dict[int, list[str]]) -> pytest.MarkDecorator:
 
 
 class Here:
-    """A room, the client in it that is to fail, and the others."""
+    """A room, with the client in it that is to fail, and the others."""
 
     def __init__(self, server: Served, repo: FailingRepository, members: list[Peer]) -> None:
         self.server = server
@@ -50,12 +50,12 @@ class Here:
         self.client, *self.others = members
 
     def fail(self, number: int, error: Exception) -> None:
-        """Let one call fail: the one after that many from now on."""
+        """Let one call fail: the one with this number, counted from now on."""
         self.repo.calls.clear()
         self.repo.fails_at, self.repo.error = number, error
 
     def rooms(self) -> dict[str, list[str]]:
-        """Return the members' ids of each room that there is."""
+        """Return the members' ids by room."""
         return {room.id: list(room.clients) for room in self.repo.rooms._rooms.values()}
 
     async def heard(self) -> list[list[str]]:
@@ -66,7 +66,7 @@ class Here:
         await until(lambda: len(self.server.connections) == len(self.others))
 
     async def goes_on(self) -> None:
-        """Check that somebody can join, and that the others are told of that and of no more."""
+        """Check that somebody can join, and that the others are told of that and nothing else."""
         newcomer = await self.server.connect()
         await newcomer.join("here")
         assert await self.heard() == [[new_client(newcomer)]] * len(self.others)
@@ -84,7 +84,7 @@ async def here(transport: Transport, size: int) -> AsyncIterator[Here]:
 async def test_a_join_that_fails_changes_nothing(
     transport: Transport, size: int, number: int
 ) -> None:
-    """The client is told so and stays in its room, which hears nothing; it can try again."""
+    """The client is told and stays in its room, which hears nothing; it can try again."""
     async with here(transport, size) as room:
         before = room.rooms()
         room.fail(number, DOWN)
@@ -103,7 +103,7 @@ async def test_a_join_that_fails_changes_nothing(
 async def test_a_message_that_cannot_be_passed_on(
     transport: Transport, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its sender is told so, its addressee nothing; the next one arrives. No log has its text."""
+    """Its sender is told, its addressee is not; the next one arrives. No log has its text."""
     caplog.set_level("DEBUG")
     async with here(transport, 2) as room:
         (other,) = room.others
@@ -123,7 +123,7 @@ async def test_a_message_that_cannot_be_passed_on(
 async def test_a_mistake_in_a_join_ends_the_connection(
     transport: Transport, size: int, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a close frame; the room where it still was is told, and the log has a traceback."""
+    """It ends without a close frame; the client's old room is told, and the log has a traceback."""
     async with here(transport, size) as room:
         room.fail(number, MISTAKE)
         await room.client.say("join", room_id="elsewhere")
@@ -141,7 +141,7 @@ async def test_a_mistake_in_a_join_ends_the_connection(
 async def test_a_mistake_in_passing_on_ends_the_connection(
     transport: Transport, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of its sender alone; no log has what was to be passed on."""
+    """Only the sender's connection ends; no log has what was to be relayed."""
     caplog.set_level("DEBUG")
     async with here(transport, 2) as room:
         (other,) = room.others
@@ -164,9 +164,9 @@ async def test_a_client_that_goes_while_the_repository_fails(
     failure: Exception,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its connection is over, and the log says what was wrong; but it stays in its room.
+    """Its connection is over, and the log says what was wrong, but it stays in its room.
 
-    The others are not told, what they send to it is lost, and they are served as before.
+    The others are not told, and what they send to it is lost. They are served as before.
     """
     async with here(transport, size) as room:
         before = room.rooms()
@@ -179,7 +179,7 @@ async def test_a_client_that_goes_while_the_repository_fails(
             await other.say("offer", client_id=room.client.id, sdp="x")
         await room.goes_on()
     assert str(failure) in caplog.text
-    # What the repository says of itself is a line that names the client.
+    # The repository's own failure is one line, which names the client.
     assert (f"client {room.client.id} could not leave" in caplog.text) == (failure is DOWN)
     assert ("Traceback" in caplog.text) == (failure is MISTAKE)
 

@@ -1,4 +1,4 @@
-"""Who is in which room, and who is told what: the manager with fakes, no socket."""
+"""Who is in which room, and who is told what: the manager with fakes and without sockets."""
 
 import pytest
 from msgspec import Raw
@@ -193,7 +193,7 @@ def test_a_member_that_leaves_while_being_told_disturbs_nobody(
 def test_nothing_is_looked_for_among_all_rooms(
     manager: RoomManager, repo: RoomRepository, join: Join
 ) -> None:
-    """Joining, moving, relaying and leaving cost the same however many rooms there are."""
+    """Joining, moving, relaying and leaving do not depend on how many rooms there are."""
     first, second, elsewhere = join("r"), join("r"), join("s")
     first.received()
     forbid_scans(repo)
@@ -214,9 +214,9 @@ def test_nothing_is_looked_for_among_all_rooms(
 
 
 class Faulty:
-    """A client that is in no room, alone in one, or not alone there, and a repository that fails.
+    """A client in no room, alone in one or with others, and a repository that fails.
 
-    `before` are all rooms with their members in order, and the room of each member.
+    `before` has all rooms with their members in order, and the room of each member.
     """
 
     def __init__(self, place: str) -> None:
@@ -264,7 +264,7 @@ CASES.remove(("leave", "nowhere"))
 def test_when_the_repository_fails_nothing_changes(
     action: str, place: str, error: Exception
 ) -> None:
-    """Whichever of its calls it is that fails; nobody is told anything, and no room is left."""
+    """Whichever of its calls fails, nobody is told anything, and no room is left over."""
     works = Faulty(place)
     works.act(action)
     for number in range(len(works.repo.calls)):
@@ -283,7 +283,7 @@ def test_when_the_repository_fails_nothing_changes(
 def test_when_a_method_of_the_repository_is_broken_nothing_changes(
     action: str, place: str, method: str
 ) -> None:
-    """But for an empty room that cannot be deleted: the one that a lone client was to move to."""
+    """The exception is an empty room that cannot be deleted, to which a lone client was to move."""
     faulty = Faulty(place)
     faulty.repo.broken = method
     try:

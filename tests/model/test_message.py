@@ -1,4 +1,4 @@
-"""Reading what clients send, and writing what they receive."""
+"""The messages that clients send, and those that they receive."""
 
 import json
 from typing import Any
@@ -62,7 +62,7 @@ def test_half_a_surrogate_pair_is_read_as_replacement_character(escaped: str, re
 
 
 def test_half_a_surrogate_pair_is_refused_in_a_long_message() -> None:
-    """Beyond 64 KiB, whatever the characters; halves that make a pair are none."""
+    """This holds beyond 64 KiB, whatever the characters. Halves that make a pair are read."""
     rest = '"x":"%s","type":"join","payload":{"room_id":"\\ud83d%s"}}'
     size = MAX_SURROGATES_SIZE - len("{" + rest % ("", ""))
     assert room_id("{" + rest % ("x" * size, "")) == "\ufffd"
@@ -191,10 +191,10 @@ def test_keys_of_other_messages_are_unknown_to_a_candidate() -> None:
 
 
 def test_only_characters_that_go_folds_match() -> None:
-    """Of all of Unicode the long s alone stands for a letter of a key (encoding/json, foldName)."""
+    """Of all of Unicode, only the long s stands for a letter of a key (encoding/json, foldName)."""
     for key in WHOLE:
         rest = {name: value for name, value in WHOLE.items() if name != key}
-        # One object with the key's every spelling in which some character is not ASCII.
+        # One object has every spelling of the key in which some character is not ASCII.
         characters = [chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000]
         folding = [it for it in characters if it.casefold().isascii() and it != "ſ"]
         wrong = {

@@ -1,4 +1,4 @@
-"""Rooms are values; clients have ids that sort by their age."""
+"""Rooms are values, and clients have ids that sort by their age."""
 
 import re
 

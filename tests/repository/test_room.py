@@ -1,4 +1,4 @@
-"""The contract of `repository.room.Room`, held by every implementation."""
+"""The contract of `repository.room.Room`, which every implementation keeps."""
 
 from collections.abc import Callable
 
@@ -107,7 +107,7 @@ def test_a_room_that_was_not_created_is_not_deleted(repo: Repository) -> None:
 
 
 def test_no_room_in_memory_is_looked_for_among_all() -> None:
-    """Whatever a method does, it never goes through all rooms or clients."""
+    """No method goes through all rooms or clients."""
     repo = RoomRepository()
     member, other = client(), client()
     repo.create(Room("r").with_client(member))

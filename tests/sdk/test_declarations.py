@@ -1,4 +1,4 @@
-"""sdk/signaling.d.ts against sdk/signaling.js, as the TypeScript compiler sees both."""
+"""The TypeScript compiler compares sdk/signaling.d.ts with sdk/signaling.js."""
 
 import json
 import shutil
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(not TSC.exists(), reason="needs what `make lint`
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory with the declarations, the code under a name that they do not hide, and a check.
+    """Make a directory with the declarations, the code under another name, and a check.
 
-    Beside signaling.d.ts the compiler would not look into signaling.js.
+    Beside signaling.d.ts, the compiler would not look into signaling.js.
     """
     shutil.copy(SDK / "signaling.d.ts", tmp_path)
     shutil.copy(SDK / "signaling.js", tmp_path / "written.js")
@@ -29,12 +29,12 @@ def place(tmp_path: Path) -> Path:
 
 
 def compile_in(place: Path) -> str:
-    """Return what the compiler says."""
+    """Return the compiler's output."""
     return subprocess.run([TSC], cwd=place, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_what_is_declared_is_what_there_is(place: Path) -> None:
-    """Each export, method, property and parameter is declared, with its type, and no other is."""
+    """Each export, method, property and parameter is declared with its type, and no other is."""
     assert compile_in(place) == ""
 
 
@@ -50,7 +50,7 @@ def test_what_is_declared_is_what_there_is(place: Path) -> None:
     ],
 )
 def test_a_difference_is_named(place: Path, file: str, text: str, other: str, name: str) -> None:
-    """The compiler names what differs."""
+    """The compiler names the difference."""
     before = (place / file).read_text()
     assert text in before
     (place / file).write_text(before.replace(text, other, 1))

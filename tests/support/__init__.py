@@ -1,1 +1,1 @@
-"""What tests of several folders share, one concern a module."""
+"""The helpers that tests of several folders share, with one concern in each module."""

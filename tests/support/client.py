@@ -1,4 +1,4 @@
-"""A raw WebSocket client: it sends exactly what it is told to, and hides nothing that it is sent.
+"""A raw WebSocket client, which sends exactly what it is told to and hides nothing it receives.
 
 Well-behaved clients never break RFC 6455, so they cannot show what a server does when a peer does.
 This one masks, fragments, splits and truncates as the test asks, and can stop reading, half-close
@@ -19,7 +19,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 TIME_LIMIT = 10.0
-"""Seconds to wait for anything the server owes at once; generous, as machines are noisy."""
+"""How long the server may take for anything due at once, in seconds. Machines may be busy."""
 
 MASK = b"\x01\x02\x03\x04"
 KEY = base64.b64encode(b"conformance-test").decode()
@@ -28,13 +28,13 @@ ACCEPT = base64.b64encode(
 ).decode()
 
 NO_STATUS = 1005
-"""A close frame without a code, as RFC 6455 section 7.4.1 names it."""
+"""Stands for a close frame without a code (RFC 6455, section 7.4.1)."""
 ABNORMAL = 1006
-"""The end of the connection without a close frame."""
+"""Stands for the end of the connection without a close frame."""
 
 
 class Opcode(IntEnum):
-    """What a frame carries (RFC 6455, section 11.8)."""
+    """The type of a frame (RFC 6455, section 11.8)."""
 
     CONTINUATION = 0
     TEXT = 1
@@ -45,7 +45,7 @@ class Opcode(IntEnum):
 
 
 class ClosedError(Exception):
-    """The server ended the connection while a message was awaited."""
+    """The server has ended the connection while a message was awaited."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -54,7 +54,7 @@ class ClosedError(Exception):
 
 
 class HandshakeError(Exception):
-    """The server answered the upgrade request with something other than 101."""
+    """The server has answered the upgrade request with something other than 101."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response)
@@ -63,7 +63,7 @@ class HandshakeError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame as received."""
+    """A received frame."""
 
     opcode: Opcode
     payload: bytes
@@ -72,7 +72,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to an HTTP request; header names are in lower case."""
+    """The answer to an HTTP request. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -82,9 +82,9 @@ class Response:
 def head(
     opcode: int, length: int, *, fin: bool = True, rsv: int = 0, mask: bytes | None = MASK
 ) -> bytes:
-    """Return the header of a frame of ``length`` bytes, up to and with the masking key.
+    """Return the header of a frame of ``length`` bytes, up to and including the masking key.
 
-    ``rsv`` holds the bits RSV1 (4), RSV2 (2) and RSV3 (1); ``mask=None`` leaves the frame unmasked.
+    ``rsv`` has the bits RSV1 (4), RSV2 (2) and RSV3 (1). ``mask=None`` leaves the frame unmasked.
     """
     first = fin << 7 | rsv << 4 | opcode
     masked = 0 if mask is None else 0x80
@@ -112,7 +112,7 @@ def frame(
     rsv: int = 0,
     mask: bytes | None = MASK,
 ) -> bytes:
-    """Return one frame; the arguments are those of :func:`head`."""
+    """Return a frame. The arguments are those of :func:`head`."""
     start = head(opcode, len(payload), fin=fin, rsv=rsv, mask=mask)
     return start + (payload if mask is None else masked(payload, mask))
 
@@ -123,12 +123,12 @@ def text_frame(text: str) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Return a masked close frame; nothing stops ``code`` from being one that may not be sent."""
+    """Return a masked close frame. ``code`` may be one that must not be sent."""
     return frame(Opcode.CLOSE, struct.pack("!H", code) + reason.encode())
 
 
 def upgrade_request(host: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """Return a WebSocket handshake; ``headers`` replace or, when empty, remove the usual ones."""
+    """Return a WebSocket handshake. ``headers`` replace usual ones or, if empty, remove them."""
     fields = {
         "Host": host,
         "Upgrade": "websocket",
@@ -141,7 +141,7 @@ def upgrade_request(host: str, path: str, headers: Mapping[str, str] | None = No
 
 
 async def read_response(reader: asyncio.StreamReader, method: str = "GET") -> Response:
-    """Read one HTTP response; its body is measured by Content-Length."""
+    """Read an HTTP response whose body has the length of its Content-Length."""
     start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     pairs = [line.split(":", 1) for line in lines if line]
     headers = {name.lower(): value.strip() for name, value in pairs}
@@ -151,7 +151,7 @@ async def read_response(reader: asyncio.StreamReader, method: str = "GET") -> Re
 
 
 async def http(url: str, request: bytes) -> Response:
-    """Send ``request`` to the server at ``url`` on a connection of its own; return the answer."""
+    """Send ``request`` to the server at ``url`` on a new connection; return the answer."""
     async with asyncio.timeout(TIME_LIMIT):
         connection = await Connection.open(url)
         connection.write(request)
@@ -164,7 +164,7 @@ class Connection:
     """A TCP connection to the server, before any HTTP."""
 
     time_limit = TIME_LIMIT
-    """Seconds to wait for what is expected next; a test that expects a pause sets its own."""
+    """How long the next thing may take, in seconds. A test that expects a pause sets its own."""
 
     def __init__(
         self, url: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -177,14 +177,15 @@ class Connection:
     async def open(cls, url: str, *, receive_buffer: int | None = None) -> Self:
         """Connect to the host and port of ``url``.
 
-        ``receive_buffer`` bounds what the kernel takes in (bytes) for a client that stops reading.
+        ``receive_buffer`` limits, in bytes, what the kernel takes in for a client that stops
+        reading.
         """
         parts = urlsplit(url)
-        # asyncio sets TCP_NODELAY only where the protocol is named.
+        # asyncio sets TCP_NODELAY only if the protocol is named.
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setblocking(False)
         if receive_buffer is not None:
-            # Only before connecting does it bound the window that TCP advertises.
+            # It limits the window that TCP advertises only if it is set before connecting.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
             address = (parts.hostname, parts.port or 80)
@@ -195,17 +196,17 @@ class Connection:
         return cls(url, *await asyncio.open_connection(sock=sock))
 
     def write(self, data: bytes) -> None:
-        """Send bytes as they are, without waiting for the kernel to take them."""
+        """Send bytes unchanged, without waiting for the kernel to take them."""
         self.writer.write(data)
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as they are, at the speed at which the server reads."""
+        """Send bytes unchanged, as fast as the server reads."""
         self.writer.write(data)
         async with asyncio.timeout(self.time_limit):
             await self.writer.drain()
 
     def stop_reading(self) -> None:
-        """Leave what the server sends in the kernel, where it soon backs up to the server."""
+        """Leave what the server sends in the kernel, which soon holds up the server."""
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
     def resume_reading(self) -> None:
@@ -213,21 +214,21 @@ class Connection:
         self.writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     def half_close(self) -> None:
-        """Send FIN: the server can still send, this side cannot."""
+        """Send FIN, after which only the server can send."""
         self.writer.write_eof()
 
     def reset(self) -> None:
-        """End the connection with RST, as a peer whose process died does."""
+        """End the connection with RST, like a peer whose process has died."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     def abort(self) -> None:
-        """Close the socket without a word more; do nothing if it is closed."""
+        """Close the socket without sending anything more; do nothing if it is closed."""
         self.writer.transport.abort()
 
     async def end(self) -> bytes:
-        """Return what is left to read once the server has ended the connection."""
+        """Return what is left to read when the server has ended the connection."""
         rest = b""
         try:
             async with asyncio.timeout(self.time_limit):
@@ -242,7 +243,7 @@ class Client(Connection):
     """A WebSocket connection."""
 
     response: Response
-    """The 101 that the server answered."""
+    """The response with status 101."""
     _close_sent = False
 
     @classmethod
@@ -291,9 +292,9 @@ class Client(Connection):
         return Frame(Opcode(first & 0x0F), payload, bool(first & 0x80))
 
     async def receive_text(self) -> str:
-        """Return the next text message, whole; answer pings; raise :exc:`ClosedError` at the end.
+        """Return the next text message; answer pings; raise :exc:`ClosedError` at the end.
 
-        Anything a signaling server has no reason to send fails the test.
+        The test fails on any frame that a signaling server has no reason to send.
         """
         message = b""
         expected = Opcode.TEXT
@@ -312,10 +313,11 @@ class Client(Connection):
                 expected = Opcode.CONTINUATION
 
     async def closed(self) -> int:
-        """Return the code with which the server closes, once it has closed the socket as well.
+        """Return the code with which the server closes, after it has closed the socket as well.
 
-        The close must be the next thing received. It is answered as RFC 6455 wants, unless this
-        side closed first. 1005 stands for a close frame without code, 1006 for no close frame.
+        The close must be the next thing received. It is answered as RFC 6455 demands, unless this
+        side has closed first. 1005 stands for a close frame without a code, 1006 for no close
+        frame.
         """
         try:
             text = await self.receive_text()
@@ -330,7 +332,7 @@ class Client(Connection):
         return code
 
     async def close(self, code: int = 1000, reason: str = "") -> int:
-        """Close as a browser does; return the code that the server answers."""
+        """Close as a browser does; return the code with which the server answers."""
         self._close_sent = True
         await self.send(close_frame(code, reason))
         return await self.closed()

@@ -1,4 +1,4 @@
-"""Stand-ins for what is at the other side of an interface."""
+"""Stand-ins for the other side of an interface."""
 
 from typing import Any, NoReturn
 
@@ -19,21 +19,21 @@ class FakeConnection:
         self.messages.append(message)
 
     def received(self) -> list[bytes]:
-        """What has come since the last call."""
+        """Return the messages that have come since the last call."""
         messages, self.messages = self.messages, []
         return messages
 
 
 class FailingRepository(Repository):
-    """Rooms in memory, and a connection to them that can fail."""
+    """Rooms in memory, behind a connection that can fail."""
 
     def __init__(self) -> None:
         self.rooms = RoomRepository()
         self.calls: list[str] = []
         self.broken = ""
-        """The name of a method that raises `error`."""
+        """The name of the method that raises `error`; "" for none."""
         self.fails_at = -1
-        """The number in `calls` of the one call that raises `error`."""
+        """The number in `calls` of the one call that raises `error`; -1 for none."""
         self.error: Exception = RepositoryError("the repository is down")
 
     def _call(self, method: str) -> None:
@@ -63,7 +63,7 @@ class FailingRepository(Repository):
 
 
 class Unscannable(dict[str, Any]):
-    """A dict whose entries can be looked up, but not gone through."""
+    """A dict whose entries can be looked up but not iterated over."""
 
     def _refuse(self, *_: object) -> NoReturn:
         raise AssertionError("goes through all entries")
@@ -72,7 +72,7 @@ class Unscannable(dict[str, Any]):
 
 
 def forbid_scans(repo: RoomRepository) -> None:
-    """Makes going through all its rooms, or all their clients, an error."""
+    """Make it an error to go through all rooms or all clients."""
     dicts = {name: value for name, value in vars(repo).items() if isinstance(value, dict)}
     assert dicts
     for name, value in dicts.items():

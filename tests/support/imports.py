@@ -1,4 +1,4 @@
-"""What the source files import, read without running them."""
+"""Finds what the source files import, without running them."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def imports(path: Path) -> set[str]:
-    """Return all modules that the file imports, and names that may be of modules."""
+    """Return all modules that the file imports, and imported names that may be modules."""
     found = set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

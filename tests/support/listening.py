@@ -1,4 +1,4 @@
-"""A free port, and a server in the test's own process that listens on it."""
+"""Serves in the test's own process, on a free port."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ async def listening(
     """Serve on a free port, yield `HOST:PORT`, and close every connection on leaving.
 
     Connections are accepted by the listener or, without one, by the HTTP server itself. `buffer`
-    bounds what the kernel keeps of each connection, in bytes.
+    limits, in bytes, what the kernel keeps of each connection.
     """
     (sock,) = bind_sockets(0, "127.0.0.1", backlog=BACKLOG)
     if buffer is not None:

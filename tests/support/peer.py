@@ -1,7 +1,7 @@
-"""A client that speaks the signaling protocol, and the texts of that protocol.
+"""A client that speaks the signaling protocol, and the messages of that protocol as text.
 
-Texts are compared in canonical form: exactly as on the wire, key order and absence of spaces
-included, but for how characters inside strings are escaped, which JSON leaves to the sender.
+Texts are compared in canonical form. It is exactly as on the wire, including the order of keys and
+the absence of spaces, except for escapes inside strings, which JSON leaves to the sender.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def _dump(value: Any) -> str:
 
 
 def canonical(text: str) -> str:
-    """Return JSON text with the escapes inside its strings made uniform."""
+    """Return JSON text with uniform escapes inside its strings."""
     return _STRING.sub(lambda found: _dump(json.loads(found[0])), text)
 
 
 def message(kind: str, **payload: Any) -> str:
-    """Return the text of a message, keys in the given order."""
+    """Return the text of a message with its keys in the given order."""
     return _dump({"type": kind, "payload": payload})
 
 
@@ -63,7 +63,7 @@ def answer(sender: Peer, sdp: str) -> str:
 def ice_candidate(
     sender: Peer, candidate: str, mid: str | None = None, index: int | None = None, **more: Any
 ) -> str:
-    """Return a candidate as its addressee receives it; ``more`` may hold a usernameFragment."""
+    """Return a candidate as its addressee receives it. ``more`` may have a usernameFragment."""
     return message(
         "ice-candidate",
         candidate=candidate,
@@ -109,22 +109,22 @@ class Peer(Client):
         await self.send_text(message(kind, **payload))
 
     async def join(self, room: str) -> None:
-        """Join a room and wait until that is done; the joiner itself is told nothing."""
+        """Join a room and wait until that is done. The server does not tell the newcomer."""
         await self.say("join", room_id=room)
         self.in_room = True
         assert await self.received() == []
 
     async def receive(self) -> str:
-        """Return the next message but the keepalive, in canonical form.
+        """Return the next message except the keepalive, in canonical form.
 
-        A test takes longer than the half a minute to the keepalive where a machine is busy.
+        On a busy machine, a test may take longer than the half a minute to the keepalive.
         """
         while (text := await self.receive_text()) == PING:
             pass
         return canonical(text)
 
     async def rest(self) -> tuple[list[str], int]:
-        """Return all that still comes before the server closes, and the code of the close."""
+        """Return everything that comes before the server closes, and the code of its close."""
         texts: list[str] = []
         while True:
             try:
@@ -133,9 +133,9 @@ class Peer(Client):
                 return texts, closed.code
 
     async def received(self) -> list[str]:
-        """Return all that was received so far: what comes before the echo of a marker sent now.
+        """Return everything received so far, that is, before the echo of a marker that is sent now.
 
-        The echo also shows that the server has dealt with everything this peer sent before.
+        The echo also shows that the server has handled everything that this peer sent before.
         """
         if self.in_room:
             sdp = f"marker-{next(_markers)}"
@@ -153,7 +153,7 @@ class Peer(Client):
 async def join_one_by_one(
     connect: Callable[[], Awaitable[Peer]], room: str, count: int = 2
 ) -> list[Peer]:
-    """Make that many new members of a room, who all know of those that came after them."""
+    """Make this many new members of a room, each of which knows of those that came after it."""
     peers: list[Peer] = []
     for _ in range(count):
         newcomer = await connect()

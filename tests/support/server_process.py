@@ -1,4 +1,4 @@
-"""The server as a user runs it: ``main.py``, a process of its own.
+"""The server as a user runs it: ``main.py`` in a process of its own.
 
 `run_main` is for command lines that end by themselves, `server_process` for servers to talk to.
 Both leave out the environment variables and the ``.env`` of whoever runs the tests.
@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parent.parent
 MAIN = TESTS.parent / "main.py"
 
 Transport = Literal["auto", "tornado"]
-"""What `SIGNALING_TRANSPORT` can be."""
+"""The values of `SIGNALING_TRANSPORT`."""
 
 TRANSPORTS: tuple[Transport, ...] = ("auto", "tornado")
 
@@ -48,8 +48,8 @@ def run_main(
 class ServerProcess:
     """A running server, at `host` and `port`.
 
-    The methods block: call those that wait through `asyncio.to_thread` where clients of the same
-    event loop must go on.
+    The methods block. If clients in the same event loop must go on meanwhile, call those that wait
+    through `asyncio.to_thread`.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -72,12 +72,12 @@ class ServerProcess:
 
     @property
     def lines(self) -> list[str]:
-        """What the server has written to stderr so far."""
+        """The lines that the server has written to stderr so far."""
         with self._changed:
             return list(self._lines)
 
     def wait_for_line(self, pattern: str, timeout: float = 5) -> re.Match[str]:
-        """Return the first line that matches, written already or within `timeout` seconds."""
+        """Return the first line that matches, also a past one; wait up to `timeout` seconds."""
 
         def found() -> re.Match[str] | None:
             return next(filter(None, (re.search(pattern, line) for line in self._lines)), None)
@@ -93,12 +93,12 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a crash would: `server_process` then wants `exit_code=-9`."""
+        """Kill the server, as a crash would. `server_process` then needs `exit_code=-9`."""
         self._process.kill()
         self._process.wait()
 
     def wait(self, timeout: float = 5) -> int:
-        """Wait for the process to end and return its exit code; `lines` is complete then."""
+        """Wait for the server to end and return its exit code; then `lines` is complete."""
         code = self._process.wait(timeout)
         self._reader.join(timeout)
         return code
@@ -124,8 +124,8 @@ def server_process(
 ) -> Iterator[ServerProcess]:
     """Run a server on a free port of 127.0.0.1, unless `flags` say otherwise; end it on leaving.
 
-    It is a failure when the server has not ended five seconds after SIGTERM and is killed, when it
-    ends with another exit code than this, and when it has written a traceback.
+    It is a failure if the server has not ended five seconds after SIGTERM and is killed, if it ends
+    with another exit code, or if it has written a traceback.
     """
     with subprocess.Popen(
         [*command, "-addr", "127.0.0.1", "-port", "0", *flags],

@@ -1,4 +1,4 @@
-"""The signaling server in the test's own process, where all that it holds can be looked at."""
+"""The signaling server in the test's own process, where its state can be looked at."""
 
 import gc
 import weakref
@@ -21,7 +21,7 @@ from transport.listener import Listener
 
 
 class Remembered(Connections):
-    """Knows each connection that there was, without keeping it alive."""
+    """Knows every connection that there was, without keeping it alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Remembered(Connections):
 
 
 class Served:
-    """A server at `url`, with what it is made of."""
+    """A server at `url`, with its parts."""
 
     def __init__(self, url: str, repo: Repository, connections: Remembered) -> None:
         self.url = url
@@ -46,7 +46,7 @@ class Served:
         self.peers: list[Peer] = []
 
     async def connect(self, **options: Any) -> Peer:
-        """Connect a client, as `Peer.connect` does; it is gone when the server stops."""
+        """Connect a client, as `Peer.connect` does. It is gone when the server stops."""
         self.peers.append(await Peer.connect(self.url, **options))
         return self.peers[-1]
 
@@ -55,7 +55,7 @@ class Served:
         return await join_one_by_one(self.connect, room, count)
 
     def empty(self) -> bool:
-        """Whether it holds no room and no client."""
+        """Return whether the server has no room and no client."""
         return not len(self.connections) and vars(self.repo) == vars(RoomRepository())
 
 
@@ -63,9 +63,9 @@ class Served:
 async def served(
     config: Config | None = None, repo: Repository | None = None
 ) -> AsyncIterator[Served]:
-    """Serve with these settings and rooms; by default with default settings and rooms in memory.
+    """Serve with these settings and rooms, or with default settings and rooms in memory.
 
-    At the end the clients go, and no connection may be left.
+    At the end the clients leave, and no connection may be left over.
     """
     config, repo, connections = config or Config(), repo or RoomRepository(), Remembered()
     app = make_app(RoomManager(repo), config, connections)

@@ -1,4 +1,4 @@
-"""Waiting for what nothing announces."""
+"""Waits for conditions that nothing announces."""
 
 import asyncio
 from collections.abc import Callable
