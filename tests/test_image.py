@@ -1,4 +1,4 @@
-"""The image: that what gets into it is enough to run, and how it is told to be healthy."""
+"""The image: the files that get into it are enough to run, and its health check works."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def copy_for_the_image(target: Path) -> None:
-    """Copy what .dockerignore lets in."""
+    """Copy the files that .dockerignore lets in."""
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         for path in ROOT.glob(line[1:]) if line.startswith("!") else []:
             if path.is_dir():
@@ -38,7 +38,7 @@ def test_what_gets_in_is_enough(tmp_path: Path) -> None:
 
 
 def test_nothing_else_gets_in(tmp_path: Path) -> None:
-    """Neither tests nor settings nor what make and git keep here."""
+    """Neither tests nor settings get in, nor what make and git keep here."""
     copy_for_the_image(tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     others = {".env", ".git", ".venv", "bench", "bundle", "dist", "docs", "node_modules", "tests"}

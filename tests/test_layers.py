@@ -29,7 +29,7 @@ LAYERS = {
     "repository.mem": {"model", "repository"},
     "version": set[str](),
 }
-# What may come from outside, besides the standard library.
+# What may come from elsewhere, besides the standard library.
 PACKAGES = {
     "main": set[str](),
     "server": {"tornado"},
@@ -48,12 +48,12 @@ PACKAGES = {
     "version": set[str](),
 }
 
-# What imports modules without an import statement.
+# Calls that import modules without an import statement.
 IMPORTERS = {"__import__", "import_module", "importlib", "pkgutil", "runpy"}
 
 
 def layer_of(module: str) -> str:
-    """Return the layer that a module is in: the longest name that has rules."""
+    """Return the layer of a module, which is the longest name that has rules."""
     names = [name for name in LAYERS if module == name or module.startswith(f"{name}.")]
     return max(names, key=len, default="")
 
@@ -68,7 +68,7 @@ def modules() -> list[Path]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_layer_knows_only_those_that_it_may(path: Path) -> None:
-    """main -> server -> everything; handler -> manager -> repository -> model."""
+    """The arrows are main -> server -> everything; handler -> manager -> repository -> model."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     layer = layer_of(module)
     for name in imports(path):
@@ -91,7 +91,7 @@ def test_a_layer_imports_by_statements_alone(path: Path) -> None:
 
 
 def test_every_layer_is_looked_at() -> None:
-    """The rules are about modules that are there, and each layer has some."""
+    """The rules are about modules that exist, and each layer has some."""
     looked_at = {
         layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in modules()
     }
@@ -102,7 +102,7 @@ PRIVATE = re.compile(r"\b_[a-z]\w*")
 
 
 def test_private_names_of_tornado_are_in_one_module() -> None:
-    """Nothing but `transport.private` imports one; of objects, mypy cannot tell us."""
+    """Only `transport.private` imports any; for attributes of objects, mypy cannot tell."""
     for path in modules():
         if path.name == "private.py":
             continue

@@ -1,4 +1,4 @@
-"""Which records reach the log's thread; what it does with them is in test_process.py."""
+"""The records that reach the log's thread. test_process.py tests what it does with them."""
 
 import logging
 
@@ -23,7 +23,7 @@ def queued(handler: _Handler) -> int:
 def test_joins_do_not_crowd_out_warnings(
     handler: _Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor do warnings have no bound; the next second is as good as the first."""
+    """A part of the limit is kept for warnings; the next second is as good as the first."""
     now = 100.0
     monkeypatch.setattr("log.monotonic", lambda: now)
     handler._second = now

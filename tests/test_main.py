@@ -34,7 +34,7 @@ CHANGELOG = TESTS.parent / "CHANGELOG.md"
 
 USAGE = re.compile("^usage", re.IGNORECASE)
 
-# One of the addresses for documentation (RFC 5737), which no machine has.
+# An address for documentation (RFC 5737), which no machine has.
 NOT_OURS = "192.0.2.1"
 
 HALF_A_REQUEST = b"GET /connect HTTP/1.1\r\nHost: localhost\r\n"
@@ -59,11 +59,11 @@ class Client:
 
     async def join(self, room_id: str) -> None:
         await self.send("join", room_id=room_id)
-        # A join is not acknowledged, but a ping is answered after what came before it.
+        # A join is not acknowledged, but a ping is answered after everything that came before it.
         await (await self.socket.ping())
 
     def fall_silent(self) -> None:
-        """Read nothing any more, so that pings and a close are not answered either."""
+        """Read nothing any more, so that neither pings nor a close are answered."""
         self.socket.transport.pause_reading()
 
 
@@ -75,7 +75,7 @@ async def client(server: ServerProcess) -> AsyncIterator[Client]:
             first = json.loads(await connection.recv())
             yield Client(first["payload"]["client_id"], connection)
         finally:
-            # Not close(), which would wait for an answer from a client that has fallen silent.
+            # close() would wait for an answer from a client that has fallen silent.
             connection.transport.abort()
             await connection.wait_closed()
 
@@ -84,7 +84,7 @@ async def client(server: ServerProcess) -> AsyncIterator[Client]:
 async def raw_connection(
     server: ServerProcess, sent: bytes
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A TCP connection on which this much has been sent."""
+    """Open a TCP connection and send data on it."""
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(server.host, server.port)
         try:
@@ -97,7 +97,7 @@ async def raw_connection(
 
 @contextmanager
 def lowered_file_limit(soft: int) -> Iterator[None]:
-    """Lets this process, and what it starts meanwhile, have no more files open than that."""
+    """Lower the limit of open files for this process and those that it starts meanwhile."""
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     try:
@@ -107,7 +107,7 @@ def lowered_file_limit(soft: int) -> Iterator[None]:
 
 
 def wanted_port(*flags: str, env: dict[str, str] | None = None, cwd: Path = TESTS) -> int:
-    """The port that these make the server want, at an address where it cannot have any."""
+    """Return the port that the server wants with these, at an address that it cannot have."""
     ended = run_main("-addr", NOT_OURS, *flags, env=env or {}, cwd=cwd)
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
@@ -132,7 +132,7 @@ def wanted_port(*flags: str, env: dict[str, str] | None = None, cwd: Path = TEST
     ],
 )
 def test_port_flag(flags: str) -> None:
-    """The flag has one dash or two, its value after a space or an equals sign; the last wins.
+    """The flag has one dash or two, its value follows a space or an equals sign, and the last wins.
 
     The number is a literal of Go.
     """
@@ -143,7 +143,7 @@ def test_port_flag(flags: str) -> None:
     "flags", ["-addr {}", "--addr {}", "-addr={}", "-addr 127.0.0.1 --addr={}"]
 )
 def test_addr_flag(flags: str) -> None:
-    """The address is given in the same ways, and the last wins here too."""
+    """The address is given in the same ways, and the last one wins here too."""
     ended = run_main(*flags.format(NOT_OURS).split(), "-port", "4321")
     assert ended.returncode == 1
     assert f"{NOT_OURS}:4321" in ended.stderr
@@ -152,7 +152,7 @@ def test_addr_flag(flags: str) -> None:
 def test_default_address() -> None:
     """Without `-addr` the server listens on every interface."""
     with socket.socket() as holder:
-        holder.bind(("0.0.0.0", 0))  # Never listens: nobody else is to get the port, that is all.
+        holder.bind(("0.0.0.0", 0))  # It never listens; it only keeps others from getting the port.
         port = holder.getsockname()[1]
         ended = run_main("-port", str(port))
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -185,7 +185,7 @@ def test_default_address() -> None:
     ],
 )
 def test_bad_flag(args: str, named: str) -> None:
-    """A flag that is bad or unknown, or a stray argument: which, then the usage, exit code 2."""
+    """A bad or unknown flag and a stray argument are named above the usage, with exit code 2."""
     ended = run_main("-addr", NOT_OURS, *args.split())
     assert (ended.returncode, ended.stdout) == (2, "")
     first, *rest = ended.stderr.splitlines()
@@ -209,7 +209,7 @@ def test_bad_flag(args: str, named: str) -> None:
 def test_demo_flag(flags: str, served: bool) -> None:
     """`-demo` alone is true; after an equals sign it takes what Go reads as a boolean.
 
-    When the demo is served, the log says where, right after "listening".
+    If the demo is served, the log gives its URL right after "listening".
     """
     with server_process(*flags.split()) as server:
         pass
@@ -228,14 +228,14 @@ def test_demo_flag(flags: str, served: bool) -> None:
     [("0.0.0.0", "localhost"), ("", "localhost"), ("localhost", "localhost"), ("127.1.2.3",) * 2],
 )
 def test_demo_address(addr: str, host: str) -> None:
-    """The demo's URL has the address only when it cannot be reached as `localhost`."""
+    """The demo's URL has the address only if the server cannot be reached as `localhost`."""
     with server_process("-addr", addr, "-demo") as server:
         server.wait_for_line(rf" demo: http://{re.escape(host)}:{server.port}/$")
 
 
 @pytest.mark.parametrize("flag", ["-h", "-help", "--help"])
 def test_help(flag: str) -> None:
-    """Asked for help the server prints its flags with their defaults, exit code 0."""
+    """`-h` prints the flags with their defaults and exits with 0."""
     ended = run_main(flag)
     assert ended.returncode == 0
     text = ended.stdout + ended.stderr
@@ -245,7 +245,7 @@ def test_help(flag: str) -> None:
 
 @pytest.mark.parametrize("flag", ["-version", "--version", "-version=true"])
 def test_version(flag: str) -> None:
-    """`-version` prints the version that CHANGELOG.md has last, and starts nothing."""
+    """`-version` prints the latest version in CHANGELOG.md, and starts nothing."""
     ended = run_main(flag)
     assert (ended.returncode, ended.stdout) == (0, f"pysignaling {VERSION}\n")
     (newest, *_) = re.findall(r"^## (\d[\w.]*)", CHANGELOG.read_text(), re.MULTILINE)
@@ -256,7 +256,7 @@ def test_version(flag: str) -> None:
 
 
 def test_port_in_use() -> None:
-    """For a port in use, by another server too: one line, without "listening", exit code 1."""
+    """If the port is in use, one line says so, without "listening", and the exit code is 1."""
     with server_process() as server:
         ended = run_main("-addr", server.host, "-port", str(server.port))
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -268,7 +268,7 @@ def test_port_in_use() -> None:
 
 @pytest.mark.parametrize("addr", [NOT_OURS, "no..name"], ids=["not-ours", "no-name"])
 def test_invalid_address(addr: str) -> None:
-    """For an address that cannot be listened on: one line that names it, exit code 1."""
+    """An address that cannot be listened on is named on one line, with exit code 1."""
     ended = run_main("-addr", addr, "-port", "0")
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
@@ -287,18 +287,18 @@ async def test_listening_is_logged_after_the_bind() -> None:
 
 
 def test_port_from_the_environment() -> None:
-    """`PORT` is the port when no flag gives one."""
+    """`PORT` is the port if no flag gives one."""
     assert wanted_port(env={"PORT": "4321"}) == 4321
 
 
 def test_flag_wins_over_the_environment() -> None:
-    """An explicit `-port` wins over `PORT`."""
+    """An explicit `-port` takes precedence over `PORT`."""
     assert wanted_port("-port", "4321", env={"PORT": "1"}) == 4321
 
 
 @pytest.mark.parametrize("env", [{}, {"PORT": ""}], ids=["unset", "empty"])
 def test_default_port(env: dict[str, str]) -> None:
-    """The port is 5000 when neither a flag nor `PORT` says otherwise, as an empty one does not."""
+    """The port is 5000 if neither a flag nor `PORT` gives one; an empty `PORT` does not."""
     assert wanted_port(env=env) == 5000
 
 
@@ -309,7 +309,7 @@ def test_env_file(tmp_path: Path) -> None:
 
 
 def test_environment_wins_over_env_file(tmp_path: Path) -> None:
-    """The real environment wins over `.env`."""
+    """The real environment takes precedence over `.env`."""
     (tmp_path / ".env").write_text("PORT=1\n")
     assert wanted_port(env={"PORT": "4321"}, cwd=tmp_path) == 4321
 
@@ -345,7 +345,7 @@ def test_only_the_working_directory_has_an_env_file(tmp_path: Path) -> None:
     ],
 )
 def test_bad_setting(setting: str) -> None:
-    """A variable with a value that it cannot have: one line that names it, exit code 2."""
+    """A variable with an invalid value is named on one line, with exit code 2."""
     name, value = setting.split("=")
     ended = run_main("-addr", NOT_OURS, env={name: value})
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -354,7 +354,7 @@ def test_bad_setting(setting: str) -> None:
 
 
 def test_unknown_setting() -> None:
-    """A variable with the prefix that is no setting: one line with the nearest, exit code 2."""
+    """An unknown variable with the prefix is named with the nearest setting, with exit code 2."""
     ended = run_main("-addr", NOT_OURS, env={"SIGNALING_LOGLEVEL": "DEBUG"})
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
@@ -378,7 +378,7 @@ def test_settings_of_other_programs() -> None:
     "content", ["# where\nPORT\n", "\nPORT='4321\n", "\nPO-RT=4321", "\nPORT=4321\0"]
 )
 def test_env_file_that_cannot_be_read(content: str, tmp_path: Path) -> None:
-    """A `.env` with a line that cannot be read: one line with its number, exit code 2."""
+    """A line of `.env` that cannot be read is given by its number on one line, with exit code 2."""
     (tmp_path / ".env").write_text(content)
     ended = run_main("-addr", NOT_OURS, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -387,7 +387,7 @@ def test_env_file_that_cannot_be_read(content: str, tmp_path: Path) -> None:
 
 
 def test_env_file_that_is_a_directory(tmp_path: Path) -> None:
-    """A `.env` that is a directory, as containers make of a missing one: one line, exit code 2."""
+    """A `.env` that is a directory, as containers make it, gets one line and exit code 2."""
     (tmp_path / ".env").mkdir()
     ended = run_main("-addr", NOT_OURS, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -396,7 +396,7 @@ def test_env_file_that_is_a_directory(tmp_path: Path) -> None:
 
 
 def test_bad_setting_in_env_file(tmp_path: Path) -> None:
-    """A bad value in `.env` is as bad as one in the environment."""
+    """An invalid value in `.env` is treated like one in the environment."""
     (tmp_path / ".env").write_text("SIGNALING_PING_INTERVAL=often\n")
     ended = run_main("-addr", NOT_OURS, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -423,7 +423,7 @@ async def test_keepalive() -> None:
     ids=["nothing", "half-a-line", "half-a-head", "half-a-body"],
 )
 async def test_handshake_timeout(sent: bytes) -> None:
-    """A request is dropped that has not arrived after `SIGNALING_HANDSHAKE_TIMEOUT` seconds.
+    """A request is dropped if it has not arrived after `SIGNALING_HANDSHAKE_TIMEOUT` seconds.
 
     Open clients stay.
     """
@@ -441,7 +441,7 @@ async def test_handshake_timeout_is_for_the_whole_request() -> None:
             ended = asyncio.create_task(reader.read())
             while not (await asyncio.wait([ended], timeout=0.05))[0]:
                 writer.write(b"X")
-            # Bytes on their way when the server closes turn the end into a reset.
+            # Bytes that are on their way when the server closes turn the end into a reset.
             assert not ended.exception() or isinstance(ended.exception(), ConnectionResetError)
 
 
@@ -452,7 +452,7 @@ async def test_idle_timeout() -> None:
         with server_process(env={**env, "SIGNALING_TRANSPORT": transport}) as server:
             async with raw_connection(server, HEALTH) as (reader, writer), asyncio.timeout(2):
                 assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
-                await asyncio.sleep(0.3)  # Longer than a request may take.
+                await asyncio.sleep(0.3)  # This is longer than a request may take.
                 writer.write(HEALTH)
                 assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
                 assert await reader.read() == b""
@@ -503,11 +503,11 @@ async def test_max_room_name() -> None:
             assert (await talker.receive())["payload"] == {"error": "invalid payload"}
 
 
-# What the system gives
+# The system's limits and libraries
 
 
 def test_transport_is_logged() -> None:
-    """The log says at the start which transport serves."""
+    """The log says at the start which transport is used."""
     for transport in TRANSPORTS:
         with server_process(env={"SIGNALING_TRANSPORT": transport}) as server:
             server.wait_for_line(rf"INFO version {re.escape(VERSION)}, transport: {transport}$")
@@ -515,16 +515,16 @@ def test_transport_is_logged() -> None:
 
 @needs_proc
 def test_uvloop_runs() -> None:
-    """The event loop is uvloop where that is installed."""
+    """The event loop is uvloop if that is installed."""
     pytest.importorskip("uvloop", reason="install it: pip install uvloop")
     with server_process(env={"SIGNALING_LOG_LEVEL": "DEBUG"}) as server:
         assert "uvloop" in (PROC / str(server.pid) / "maps").read_text()
-        # With these words asyncio's own loop announces itself.
+        # asyncio's own loop announces itself with these words.
         assert not [line for line in server.lines if "Using selector" in line]
 
 
 async def test_without_uvloop() -> None:
-    """Where uvloop is not installed, the event loop is asyncio's own."""
+    """If uvloop is not installed, the event loop is asyncio's own."""
     code = f"""
 import runpy, sys
 sys.modules["uvloop"] = None
@@ -540,7 +540,7 @@ runpy.run_path({str(MAIN)!r}, run_name="__main__")
 
 @needs_proc
 def test_open_files_are_raised_to_what_is_allowed() -> None:
-    """The server may have as many files open, hence clients, as the hard limit permits."""
+    """The server may have as many files open, and so clients, as the hard limit permits."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with lowered_file_limit(min(256, hard - 1)), server_process() as server:
         limits = (PROC / str(server.pid) / "limits").read_text()
@@ -549,9 +549,9 @@ def test_open_files_are_raised_to_what_is_allowed() -> None:
 
 @needs_proc
 async def test_out_of_open_files() -> None:
-    """A server that can accept no more neither spins nor fills its log, and serves whom it has.
+    """A server that can accept no more neither spins nor fills its log, and serves its clients.
 
-    Once there is room again it serves who comes.
+    Once a file is free again, it serves new clients.
     """
     with server_process() as server:
         async with client(server) as first, client(server) as second:
@@ -566,7 +566,7 @@ async def test_out_of_open_files() -> None:
                 await first.send("offer", client_id=second.id, sdp=SDP)
                 assert (await second.receive())["type"] == "offer"
                 before = cpu_time(server.pid)
-                await asyncio.sleep(1)  # What it does meanwhile is what is measured.
+                await asyncio.sleep(1)  # The CPU time that it uses meanwhile is measured.
                 assert cpu_time(server.pid) - before < 0.3
                 await second.send("answer", client_id=first.id, sdp=SDP)
                 assert (await first.receive())["type"] == "answer"
@@ -579,7 +579,7 @@ async def test_out_of_open_files() -> None:
 
 @needs_proc
 async def test_the_last_open_file() -> None:
-    """Who has it cannot be served, and is told so; the log says why."""
+    """A client that gets it cannot be served, and is told so; the log says why."""
     with server_process() as server:
         used = open_files(server.pid)
         last = next(fd for fd in itertools.count() if fd not in used)
@@ -594,7 +594,7 @@ async def test_the_last_open_file() -> None:
 
 @pytest.mark.parametrize("level", ["debug", "Debug", "trace"])
 async def test_log_level_in_any_case(level: str) -> None:
-    """`SIGNALING_LOG_LEVEL` may be written in any case, and as other programs call it."""
+    """`SIGNALING_LOG_LEVEL` may be written in any case, and with the names of other programs."""
     with server_process(env={"SIGNALING_LOG_LEVEL": level}) as server:
         async with client(server) as talker:
             await talker.join("room")
@@ -603,7 +603,7 @@ async def test_log_level_in_any_case(level: str) -> None:
 
 @pytest.mark.parametrize(("host", "lines"), [("localhost", 1), ("", 0)], ids=["set", "empty"])
 def test_redis_host_is_warned_of(host: str, lines: int) -> None:
-    """Who sets `REDIS_HOST` for the original is told on one line that it does nothing here."""
+    """If `REDIS_HOST` is set, as for the original, one line says that it does nothing here."""
     with server_process(env={"REDIS_HOST": host}) as server:
         told = [line for line in server.lines if "REDIS_HOST" in line]
     assert len(told) == lines
@@ -611,7 +611,7 @@ def test_redis_host_is_warned_of(host: str, lines: int) -> None:
 
 
 async def test_info_log() -> None:
-    """At INFO a connection leaves two records, of its joining and its leaving, whatever it says."""
+    """At INFO a connection leaves two records, of its coming and its going, whatever it sends."""
     with server_process() as server:
         async with client(server) as talker:
             await talker.join("room")
@@ -629,7 +629,7 @@ async def test_info_log() -> None:
 
 
 async def test_debug_log() -> None:
-    """At DEBUG there is a line per message, without its SDP."""
+    """At DEBUG there is a line for each message, without its SDP."""
     with server_process(env={"SIGNALING_LOG_LEVEL": "DEBUG"}) as server:
         async with client(server) as talker:
             await talker.join("room")
@@ -659,7 +659,7 @@ async def test_debug_log() -> None:
     ids=["absent", "no-target", "no-text", "as-target", "as-payload", "as-type", "as-message"],
 )
 async def test_misplaced_sdp_is_not_logged(message: object) -> None:
-    """Wherever in a message an SDP is put, no log line shows it, and none is torn in two by it."""
+    """Wherever an SDP is in a message, no log line shows it or is torn in two by it."""
     with server_process(env={"SIGNALING_LOG_LEVEL": "DEBUG"}) as server:
         async with client(server) as talker:
             await talker.join("room")
@@ -688,7 +688,7 @@ async def test_stop(number: signal.Signals) -> None:
 
 
 async def test_stop_in_time() -> None:
-    """The end comes within 5 s even if clients do not answer the close, or read, or ask in full."""
+    """The end comes within 5 s even if clients neither answer nor read, or send half a request."""
     with server_process() as server:
         async with (
             client(server) as silent,
@@ -710,19 +710,19 @@ async def test_stop_in_time() -> None:
 
 
 async def test_shutdown_timeout() -> None:
-    """Who does not answer the close is waited for no longer than `SIGNALING_SHUTDOWN_TIMEOUT`."""
+    """An answer to the close is awaited for at most `SIGNALING_SHUTDOWN_TIMEOUT` seconds."""
     for transport in TRANSPORTS:
         env = {"SIGNALING_SHUTDOWN_TIMEOUT": "0.2", "SIGNALING_TRANSPORT": transport}
         with server_process(env=env) as server:
             async with client(server) as silent:
                 silent.fall_silent()
                 server.send_signal(signal.SIGTERM)
-                # Well before two seconds: the default is three.
+                # This is well below two seconds; the default is three.
                 assert await asyncio.to_thread(server.wait, 1.5) == 0
 
 
 async def test_stop_while_requests_pipeline() -> None:
-    """The end comes within 5 s even if HTTP clients ask on and on, and read no answer."""
+    """The end comes within 5 s even if HTTP clients keep asking and read no answer."""
     with server_process() as server:
         async with client(server) as talker, AsyncExitStack() as crowd:
             for _ in range(20):
@@ -737,7 +737,7 @@ async def test_stop_while_requests_pipeline() -> None:
 
 
 async def test_stop_accepting() -> None:
-    """While the server waits for its last clients to go it takes no new ones."""
+    """While the server waits for its last clients to go, it accepts no new ones."""
     with server_process() as server:
         async with client(server) as silent, client(server) as answering:
             silent.fall_silent()
@@ -762,7 +762,7 @@ async def test_stop_twice(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda it: it.name)
 def test_stop_at_any_moment(number: signal.Signals) -> None:
-    """From "listening" on, and until the process is gone, no signal makes the exit code another."""
+    """From "listening" to the end of the process, no signal changes the exit code."""
     with server_process() as server:
         code = None
         while code is None:
@@ -773,7 +773,7 @@ def test_stop_at_any_moment(number: signal.Signals) -> None:
 
 
 async def test_nothing_is_left_open() -> None:
-    """A server that ends has closed all that it opened: Python has no ResourceWarning to give."""
+    """A server that ends has closed all that it opened: Python gives no ResourceWarning."""
     env = {"PYTHONDEVMODE": "1", "SIGNALING_SHUTDOWN_TIMEOUT": "0.2"}
     with server_process(env=env) as server:
         async with (

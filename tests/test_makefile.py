@@ -1,4 +1,4 @@
-"""The Makefile: what it says of itself, and which Python and Node.js it takes."""
+"""The Makefile: its help, and the Python and Node.js that it accepts."""
 
 import os
 import re
@@ -33,13 +33,13 @@ def run(
 
 
 def make(*args: str, cwd: Path = MAKEFILE.parent, **variables: str) -> str:
-    """Run make as `run` does; return what it prints."""
+    """Run make as `run` does; return its output."""
     return run(*args, cwd=cwd, **variables).stdout
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A directory with the Makefile, two Pythons and an environment made with the first."""
+    """Return a directory with the Makefile, two Pythons and an environment of the first one."""
     shutil.copy(MAKEFILE, tmp_path)
     (tmp_path / "requirements.txt").touch()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
@@ -52,7 +52,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_help_lists_every_target() -> None:
-    """`make help` has a line for each target that is not a file; `make` alone says the same."""
+    """`make help` has a line for each target that is not a file; `make` alone prints the same."""
     targets = re.search(r"^\.PHONY: (.*)$", MAKEFILE.read_text(), re.MULTILINE)
     assert targets
     text = make("help")
@@ -67,7 +67,7 @@ def test_help_lists_every_target() -> None:
 def test_the_environment_is_of_the_python_asked_for(
     checkout: Path, python: str | None, made: bool, exported: bool
 ) -> None:
-    """`make PYTHON=...` makes the environment anew when that was made with another Python."""
+    """`make PYTHON=...` makes the environment anew if it was made with another Python."""
     variables = {"PYTHON": python} if python else {}
     arguments = [] if exported else [f"PYTHON={python}" for python in variables.values()]
     told = make("-n", "run", *arguments, cwd=checkout, **(variables if exported else {}))
@@ -76,14 +76,14 @@ def test_the_environment_is_of_the_python_asked_for(
 
 
 def test_a_python_that_does_not_run_changes_nothing(checkout: Path) -> None:
-    """The environment is as it was when the Python asked for cannot be used."""
+    """The environment stays as it was if the Python cannot be used."""
     make("run", "PYTHON=./none", cwd=checkout)
     assert (checkout / ".venv" / "bin" / "python").exists()
 
 
 @pytest.mark.parametrize("node", [None, "#!/bin/sh\nexit 1\n"], ids=["none", "too old"])
 def test_lint_says_that_it_needs_node(checkout: Path, node: str | None) -> None:
-    """Without npm, or with too old a Node.js, one line of `make lint` says what is needed."""
+    """Without npm, or with too old a Node.js, `make lint` says in one line what is needed."""
     tools = checkout / "tools"
     tools.mkdir()
     (tools / "make").symlink_to(shutil.which("make") or "")

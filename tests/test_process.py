@@ -1,4 +1,4 @@
-"""The server as the system sees it: its addresses, its descriptors, its log, its signals."""
+"""The server as the system sees it: its addresses, descriptors, log and signals."""
 
 import asyncio
 import errno
@@ -47,7 +47,7 @@ def is_healthy(host: str, port: int) -> bool:
 
 @contextmanager
 def running(command: list[str] | None = None, **options: object) -> Iterator[tuple[int, int]]:
-    """A server of which nothing is read: its process id and its port."""
+    """Run a server whose output is not read; yield its process id and its port."""
     port = free_port()
     command = [*(command or []), sys.executable, str(MAIN), "-addr", "127.0.0.1"]
     with subprocess.Popen([*command, "-port", str(port)], cwd=TESTS, **options) as process:  # type: ignore[call-overload]
@@ -75,7 +75,7 @@ def running(command: list[str] | None = None, **options: object) -> Iterator[tup
     ],
 )
 def test_every_address_is_of_ipv6_and_ipv4(addr: str, shown: str) -> None:
-    """As in Go, one port serves both, whichever of them stands for every address."""
+    """As in Go, one port serves IPv6 and IPv4, whichever address stands for every address."""
     with server_process("-addr", addr) as process:
         assert process.host == shown
         assert is_healthy("127.0.0.1", process.port)
@@ -113,7 +113,7 @@ def test_without_ipv6_every_address_is_of_ipv4(
 
 
 def test_standard_descriptors_may_be_closed() -> None:
-    """No connection gets their numbers, or its client would be sent the log."""
+    """No connection gets their numbers; otherwise its client would be sent the log."""
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
     with running(closed) as (pid, port), socket.create_connection(("127.0.0.1", port)) as client:
         asyncio.run(join_and_leave(port))
@@ -126,7 +126,7 @@ def test_standard_descriptors_may_be_closed() -> None:
 
 @pytest.mark.parametrize("path", ["/dev/full", os.devnull])
 def test_stderr_may_refuse_what_is_written(path: str) -> None:
-    """It can be of a full disk, or open for reading only."""
+    """It can be on a full disk, or open for reading only."""
     mode = "rb" if path == os.devnull else "wb"
     with open(path, mode) as stderr, running(stderr=stderr) as (_, port):
         asyncio.run(join_and_leave(port))
@@ -145,7 +145,7 @@ def test_the_exit_code_is_the_same_if_nobody_can_be_told(args: list[str], code: 
 
 
 async def join_and_leave(port: int, times: int = 1) -> str:
-    """A client that joins a room and another so often, each a record; then all is served."""
+    """Join this many rooms in turn, each of which leaves a record; return the client's id."""
     async with connect(f"ws://127.0.0.1:{port}/connect") as client, asyncio.timeout(10):
         client_id = str(json.loads(await client.recv())["payload"]["client_id"])
         for number in range(times):
@@ -159,7 +159,7 @@ async def join_and_leave(port: int, times: int = 1) -> str:
 
 @contextmanager
 def unread_pipe(blocking: bool) -> Iterator[tuple[int, int]]:
-    """A pipe that is full already, as the log of a server that nobody reads is."""
+    """Return a pipe that is full already, like the log of a server that nobody reads."""
     read, write = os.pipe()
     try:
         if sys.platform == "linux":
@@ -177,14 +177,14 @@ def unread_pipe(blocking: bool) -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize("blocking", [True, False])
 def test_a_log_that_nobody_reads_stops_nothing(blocking: bool) -> None:
-    """Neither clients nor `/health` nor the end notice."""
+    """Clients, `/health` and the end of the server are not held up."""
     with unread_pipe(blocking) as (_, write), running(stderr=write) as (_, port):
         asyncio.run(join_and_leave(port, 3000))
         assert is_healthy("127.0.0.1", port)
 
 
 def test_records_left_out_are_counted() -> None:
-    """Once the log is read again, it says how many of them are missing."""
+    """Once the log is read again, it says how many records are missing."""
     with unread_pipe(blocking=True) as (read, write):
         with running(stderr=write) as (_, port):
             asyncio.run(join_and_leave(port, 3000))
@@ -199,7 +199,7 @@ def test_records_left_out_are_counted() -> None:
 
 
 def test_clients_cause_a_bounded_number_of_records() -> None:
-    """A hundred in a second at most, and one more that says how many there were besides."""
+    """There are at most a hundred in a second, and one more that counts the others."""
     started = time.monotonic()
     with server_process() as process:
         asyncio.run(join_and_leave(process.port, 3000))
@@ -215,7 +215,7 @@ def test_clients_cause_a_bounded_number_of_records() -> None:
 
 
 def test_nothing_is_imported_before_signals_are_caught() -> None:
-    """What Python has not imported itself by then takes time, in which a signal would be lost."""
+    """What Python has not imported by itself takes time, in which a signal would be lost."""
     code = "import sys; had = set(sys.modules); import process; print(set(sys.modules) - had)"
     command = [sys.executable, "-c", code]
     ended = subprocess.run(command, cwd=MAIN.parent, capture_output=True, text=True)
@@ -246,7 +246,7 @@ def test_stop_from_the_first_moment(number: signal.Signals, delay: float) -> Non
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda it: it.name)
 def test_whoever_starts_it_may_block_signals(number: signal.Signals) -> None:
-    """They are the server's own business from then on."""
+    """From its start on, the server decides on its signals itself."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         with server_process() as process:
@@ -257,7 +257,7 @@ def test_whoever_starts_it_may_block_signals(number: signal.Signals) -> None:
 
 
 def test_both_signals_at_once() -> None:
-    """In any order and number, they end the server once, and without another word."""
+    """In any order and number, they end the server once, without another word."""
     for _ in range(5):
         with server_process() as process:
             for _ in range(10):

@@ -1,4 +1,4 @@
-"""The README and its companions say what is: settings, commands, links, code."""
+"""The README and its companions are right about settings, commands, links and code."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def text_of(path: Path) -> str:
 
 
 def blocks(language: str) -> list[str]:
-    """Return the fenced blocks of the README in a language, "" for those in none."""
+    """Return the README's fenced blocks in a language; "" stands for those without one."""
     return [block for name, block in FENCE.findall(text_of(README)) if name == language]
 
 
@@ -42,7 +42,7 @@ def defaults() -> list[tuple[str, str]]:
 
 
 def anchors(path: Path) -> set[str]:
-    """Return what links call the headings of a document or the lines of code."""
+    """Return the names by which links refer to the headings of a document or the lines of code."""
     if path.suffix != ".md":
         return {f"L{number}" for number, _ in enumerate(text_of(path).splitlines(), 1)}
     prose = FENCE.sub("", text_of(path))
@@ -51,7 +51,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def links() -> list[tuple[Path, str]]:
-    """Return the links into the repository, each with the document that has it."""
+    """Return the links into the repository, each with its document."""
     return [
         (document, link)
         for document in DOCUMENTS
@@ -72,14 +72,14 @@ def test_the_example_lists_the_variables() -> None:
 
 
 def test_the_example_can_be_used() -> None:
-    """.env.example without the comment signs is a `.env` file that changes nothing."""
+    """Without the comment signs, .env.example is a `.env` file that changes nothing."""
     lines = EXAMPLE.findall(text_of(ROOT / ".env.example"))
     content = "\n".join(f"{name}={default}" for name, default in lines)
     assert Config.from_environ(parse_env_file(content.encode())) == Config()
 
 
 def test_make_knows_the_commands() -> None:
-    """Every `make …` of the README is a target."""
+    """Every `make …` in the README is a target."""
     commands = set(MAKE.findall("".join(blocks("bash"))))
     assert {"demo", "run"} <= commands
     code = "".join(blocks("bash") + re.findall(r"`[^`\n]+`", text_of(README)))
@@ -102,7 +102,7 @@ def test_links_are_found() -> None:
 
 
 def test_the_turn_server_is_a_setting() -> None:
-    """The line for `.env` is read, and has the user of the TURN server's configuration."""
+    """The line for `.env` can be read, and has the user of the TURN server's configuration."""
     configuration, setting = (block for block in blocks("") if "turn.example.com" in block)
     config = Config.from_environ(parse_env_file(setting.encode()))
     (server,) = json.loads(config.ice_servers)

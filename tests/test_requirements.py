@@ -1,4 +1,4 @@
-"""Everything that is imported from elsewhere is declared, though another package brings it too."""
+"""Every package that is imported is declared, even if another package brings it along."""
 
 import re
 import sys
@@ -11,14 +11,14 @@ OURS = {folder.name for folder in FOLDERS} | {path.stem for path in ROOT.glob("*
 
 
 def declared(folder: Path) -> set[str]:
-    """Return the names in a folder's requirements, which are on top of the server's own."""
+    """Return the names in a folder's requirements, which come on top of the server's own."""
     files = {ROOT / "requirements.txt", folder / "requirements.txt"}
     texts = [file.read_text(encoding="utf-8") for file in files if file.exists()]
     return {name for text in texts for name in re.findall(r"^[\w-]+", text, re.MULTILINE)}
 
 
 def test_every_import_is_declared() -> None:
-    """In the requirements of its folder; each package is imported by the name that it has there."""
+    """It is in its folder's requirements. Each package has the name by which it is imported."""
     undeclared: dict[str, set[str]] = {}
     for folder in (ROOT, *FOLDERS):
         known = declared(folder) | OURS | sys.stdlib_module_names

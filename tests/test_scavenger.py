@@ -21,11 +21,11 @@ from tests.support.peer import Peer
 PAGES = Path("/proc/self/statm")
 
 
-# When
+# When memory is given back
 
 
 class Timers:
-    """In the place of an event loop: runs what is due when it is told that time has passed."""
+    """Takes the place of an event loop: runs timers that are due when told that time has passed."""
 
     def __init__(self) -> None:
         self.handles: list[asyncio.TimerHandle] = []
@@ -46,7 +46,7 @@ class Timers:
 
 
 class Crowd:
-    """Clients of whom sixteen are a crowd. `scavenged` is how often memory was given back."""
+    """Clients, of whom sixteen are a crowd. `scavenged` counts how often memory was given back."""
 
     def __init__(self) -> None:
         self.scavenged = 0
@@ -77,7 +77,7 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> Crowd:
 
 
 def test_a_crowd_has_gone_when_an_eighth_is_left(crowd: Crowd) -> None:
-    """Memory is given back once, and not at once."""
+    """Memory is given back once, and not immediately."""
     crowd.come(16)
     crowd.leave(13)
     crowd.timers.pass_time()
@@ -104,7 +104,7 @@ def test_the_next_crowd_counts_from_what_was_left_of_the_last(crowd: Crowd) -> N
 
 
 def test_a_few_are_no_crowd(crowd: Crowd) -> None:
-    """However many they are over time."""
+    """This holds however many they are over time."""
     for _ in range(10):
         crowd.come(15)
         crowd.leave(15)
@@ -124,7 +124,7 @@ def test_a_crowd_that_comes_back_has_not_gone(crowd: Crowd) -> None:
 
 
 def test_nothing_is_given_back_when_the_server_stops(crowd: Crowd) -> None:
-    """Neither for those whom it closes, nor for those who have just gone."""
+    """This holds for clients that it closes, and for those that have just gone."""
     crowd.come(20)
     crowd.leave(19)
     crowd.scavenger.stop()
@@ -159,7 +159,7 @@ async def test_the_server_gives_back_what_a_crowd_had(
         await serving
 
 
-# What
+# What is given back
 
 
 class Knot:
@@ -172,7 +172,7 @@ class Knot:
 @pytest.mark.parametrize("trims", [True, False])
 def test_garbage_is_collected(trims: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not trims:
-        monkeypatch.setattr("ctypes.CDLL", lambda name: object())  # Without malloc_trim, as musl.
+        monkeypatch.setattr("ctypes.CDLL", lambda name: object())  # musl has no malloc_trim either.
     gc.disable()
     try:
         knot = weakref.ref(Knot())
@@ -191,7 +191,7 @@ def resident() -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
 @pytest.mark.skipif(not PAGES.exists(), reason="needs /proc")
 def test_what_was_freed_goes_back_to_the_system() -> None:
-    """Though something behind it is in use."""
+    """This holds even if memory behind it is in use."""
     before = resident()
     much: list[bytes | None] = [bytes(1000) for _ in range(64 * 1024)]
     last = much[-1]

@@ -1,4 +1,4 @@
-"""The server in the test's own process, where all that it holds can be looked at."""
+"""The server in the test's own process, where its state can be looked at."""
 
 import asyncio
 import os
@@ -30,14 +30,14 @@ FILE_DESCRIPTORS = Path("/dev/fd")
 
 
 async def end(peer: Peer) -> int:
-    """Reads to the end and returns the code with which the server closed."""
+    """Read to the end and return the code with which the server closed."""
     _, code = await peer.rest()
     peer.abort()
     return code
 
 
 async def come_and_go(url: str, dice: random.Random, others: deque[str]) -> None:
-    """Joins one room, talks to those who came before, gone or not, and leaves in some way."""
+    """Join a room, talk to those who came before, gone or not, and leave in some way."""
     peer = await Peer.connect(url)
     others.append(peer.id)
     peer.write(text_frame(message("join", room_id="crowd")))
@@ -68,10 +68,10 @@ async def come_and_go(url: str, dice: random.Random, others: deque[str]) -> None
 async def test_nothing_remains_of_clients_that_have_gone() -> None:
     """After 200 clients have each joined and left ten times at once, nothing of them remains.
 
-    No room, client, task or file descriptor, and no handler: what still referred to one, such as
-    a timer of its keepalive, would run for nobody.
+    There is no room, client, task, file descriptor or handler. Anything that still refers to a
+    handler, such as a timer of its keepalive, would run for nobody.
     """
-    # With it this would take a minute.
+    # With debug mode this would take a minute.
     asyncio.get_running_loop().set_debug(False)
     others: deque[str] = deque(maxlen=10)
 
@@ -103,9 +103,9 @@ async def test_nothing_remains_of_clients_that_have_gone() -> None:
 async def test_an_upgrade_while_the_server_is_stopping(
     transport: Transport, kept_alive: bool
 ) -> None:
-    """Who connects while the others are being closed is closed with 1001 too, at once."""
+    """A client that connects while the others are being closed is closed with 1001 at once, too."""
     async with served(Config(transport=transport)) as server:
-        # One that does not answer the close, so that the stopping takes its time.
+        # This client does not answer the close, so that stopping takes time.
         silent = await server.connect()
         silent.stop_reading()
         late = await Peer.open(server.url)
@@ -113,8 +113,8 @@ async def test_an_upgrade_while_the_server_is_stopping(
             late.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await read_response(late.reader)).status == 200
         stopping = asyncio.create_task(server.connections.close_all(1001, "stopping"))
-        await asyncio.sleep(0)  # It runs up to its waiting.
-        # A second is well under what the silent one is given.
+        await asyncio.sleep(0)  # This lets it run until it waits.
+        # A second is well below the time that the silent client is given.
         async with asyncio.timeout(1):
             late.write(upgrade_request("localhost", "/connect"))
             assert (await read_response(late.reader)).status == 101
@@ -129,7 +129,7 @@ async def test_an_upgrade_while_the_server_is_stopping(
 
 
 async def test_stopping_takes_no_step_for_each_pair_of_members() -> None:
-    """Nobody who is being closed with the others is told of their leaving, or taken out first."""
+    """A client that is closed with all others is neither taken out of its room nor announced."""
     async with served() as server:
         peers = await server.members("room", 20)
         rooms = server.repo.get("room")
@@ -144,15 +144,16 @@ async def test_stopping_takes_no_step_for_each_pair_of_members() -> None:
 
 
 async def test_a_room_where_all_fall_behind_at_once_empties_itself() -> None:
-    """Each one's leaving is one more message for the next, who is closed in turn, not crashed."""
-    # With it the joining would take half a minute.
+    """Each leave is one more message for the next member, which is closed in turn; none crashes."""
+    # With debug mode the joins would take half a minute.
     asyncio.get_running_loop().set_debug(False)
-    # Tornado's protocol takes a while to notice what the kernel has taken, so all fall behind.
+    # Tornado's protocol learns late what the kernel has taken, so all fall behind.
     async with served(Config(max_send_buffer=1000, transport="tornado")) as server:
         peers = [await server.connect() for _ in range(200)]
         for peer in peers:
             await peer.join("r")
-        # 20 messages of 72 bytes for everybody else, with no pause in which to send the first.
+        # There are 20 messages of 72 bytes for each other member, with no pause to send the first
+        # ones.
         peers[0].write(text_frame(message("join", room_id="r")) * 20)
         async with asyncio.timeout(20):
             for peer in peers[1:]:
@@ -175,7 +176,7 @@ async def test_the_room_is_told_before_the_laggard_is_gone() -> None:
                 await first.say("offer", client_id=laggard.id, sdp=sdp)
         assert texts[0] == leave_client(laggard)
         assert len(server.connections) == 2
-        # The rest of what it is owed is still sent, then the reason for the end.
+        # Its backlog is still sent, and then the reason for the end.
         laggard.resume_reading()
         assert await end(laggard) == 1013
 
@@ -187,7 +188,7 @@ async def test_a_connection_whose_opening_fails_is_counted_out_again(
     step: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever fails in it; the client's connection ends, and others are served."""
+    """This holds whatever fails in it. The client's connection ends, and others are served."""
 
     def fail(*_: object) -> None:
         raise OSError("no such luck")
@@ -195,7 +196,7 @@ async def test_a_connection_whose_opening_fails_is_counted_out_again(
     async with served(Config(transport=transport)) as server:
         with monkeypatch.context() as broken:
             broken.setattr(Handler, step, fail)
-            # The traceback in the log would keep it in memory.
+            # The traceback in the log would keep the handler in memory.
             broken.setattr(Handler, "log_exception", lambda *_: None)
             failing = await Client.connect(server.url)
             await failing.end()
@@ -210,7 +211,7 @@ async def test_a_connection_whose_opening_fails_is_counted_out_again(
 async def test_the_room_is_told_when_a_member_is_given_up(
     transport: Transport,
 ) -> None:
-    """At once, not when the connection is over; who talks stays, though it answers no pings."""
+    """It is told at once, not when the connection is over; a member that only talks stays."""
     config = Config(transport=transport, ping_interval=0.2, ping_timeout=0.1)
     async with served(config) as server:
         talker, silent = await server.members("r")
@@ -222,7 +223,7 @@ async def test_the_room_is_told_when_a_member_is_given_up(
 
         talking = asyncio.create_task(talk())
         while (got := await talker.receive_frame()).opcode is Opcode.PING:
-            pass  # It is not answered.
+            pass  # This ping is not answered.
         assert got.payload.decode() == leave_client(silent)
         while (got := await silent.receive_frame()).opcode is Opcode.PING:
             pass
@@ -236,7 +237,7 @@ async def test_the_room_is_told_when_a_member_is_given_up(
 async def test_keepalives_that_were_missed_are_not_made_up_for(
     transport: Transport,
 ) -> None:
-    """After a standstill of many intervals there is one, and the next when it would be due."""
+    """After a standstill of many intervals there is one keepalive, and the next when it is due."""
     async with served(Config(transport=transport, keepalive_interval=0.2)) as server:
         peer = await server.connect()
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Whatever waits is tested on both event loops: asyncio's own, and uvloop where there is one."""
+"""Tests that wait run on both event loops: asyncio's own, and uvloop if there is one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 LOOPS = {"asyncio": asyncio.new_event_loop}
 try:
     import uvloop
-except ImportError:  # There is none for Windows.
+except ImportError:  # uvloop does not exist for Windows.
     pass
 else:
     LOOPS["uvloop"] = uvloop.new_event_loop

@@ -23,7 +23,7 @@ from transport.connection import Limits
 from transport.frames import Close, Ping, Pong
 from transport.listener import Listener
 
-# What the kernel may keep of what is sent either way: with little, it is soon full.
+# How much the kernel may keep in each direction. With little, it is soon full.
 SMALL_BUFFER = 128 * 1024
 
 
@@ -48,7 +48,7 @@ class Recorder(WebSocketHandler):
         return websocket_protocol(self, limits)
 
     def open(self) -> Awaitable[None] | None:
-        self.set_nodelay(True)  # Or what is small waits for what it follows to be acknowledged.
+        self.set_nodelay(True)  # Otherwise small messages would wait for acknowledgements.
         self.served.opened(self)
         return None
 
@@ -73,13 +73,13 @@ class Recorder(WebSocketHandler):
         self.closed.set()
 
     async def is_closed(self) -> None:
-        """Waits until `on_close` has been called."""
+        """Wait until `on_close` has been called."""
         async with asyncio.timeout(TIME_LIMIT):
             await self.closed.wait()
 
 
 class Echo(Recorder):
-    """And answers each message with itself."""
+    """Also answers each message with itself."""
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         super().on_message(message)
@@ -88,7 +88,7 @@ class Echo(Recorder):
 
 
 class Busy(Echo):
-    """And takes its time for each message: until `go` is set."""
+    """Also is busy with each message until `go` is set."""
 
     def initialize(self, served: Served) -> None:
         super().initialize(served)
@@ -101,7 +101,7 @@ class Busy(Echo):
 
 
 class Page(RequestHandler):
-    """What is no WebSocket."""
+    """Answers requests that are not for a WebSocket."""
 
     def get(self) -> None:
         self.write("a page\n")
@@ -111,7 +111,7 @@ class Page(RequestHandler):
 
 
 class Served:
-    """A server at `url`, with what it is made of."""
+    """A server at `url`, with its parts."""
 
     url: str
 
@@ -140,35 +140,35 @@ class Served:
         self._new.put_nowait(handler)
 
     async def handler(self) -> Any:
-        """The handler of the next connection; Any, as what it is depends on the test."""
+        """Return the handler of the next connection. Its type depends on the test."""
         async with asyncio.timeout(TIME_LIMIT):
             return await self._new.get()
 
     async def connect(self, **options: Any) -> Client:
-        """A new peer, as `Client.connect` makes it."""
+        """Connect a new peer, as `Client.connect` does."""
         client = await Client.connect(self.url, **options)
         self._connections.append(client)
         return client
 
     async def pair(self) -> tuple[Client, Any]:
-        """A new peer and its handler, whoever else connects."""
+        """Connect a new peer and return it with its handler, whoever else connects."""
         async with self._pairing:
             return await self.connect(), await self.handler()
 
     async def open(self) -> Client:
-        """A connection without any request."""
+        """Open a connection without sending a request."""
         client = await Client.open(self.url)
         self._connections.append(client)
         return client
 
     def abort(self) -> None:
-        """Ends the connections to it."""
+        """End all connections to the server."""
         for connection in self._connections:
             connection.abort()
 
 
 def connections() -> int:
-    """How many TCP sockets this process has open, without those that listen."""
+    """Return how many TCP sockets this process has open, without those that listen."""
     number = 0
     for name in os.listdir("/dev/fd"):
         try:
@@ -178,12 +178,12 @@ def connections() -> int:
                 tcp = sock.family == socket.AF_INET and sock.type == socket.SOCK_STREAM
                 number += tcp and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:
-            pass  # What listed the directory is closed by now.
+            pass  # The descriptor with which the directory was listed is closed by now.
     return number
 
 
 async def answered(client: Client) -> None:
-    """Waits until the server has handled all that the client has sent, which is no echoes."""
+    """Wait until the server has handled all that the client sent. It must not echo anything."""
     await client.send(frame(Opcode.PING, b"answered"))
     while (await client.receive_frame()).payload != b"answered":
         pass
@@ -202,13 +202,13 @@ async def served(
     limits: dict[str, float] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """Serves through a Listener, or through Tornado's HTTPServer alone.
+    """Serve through a Listener, or through Tornado's HTTPServer alone.
 
-    `limits` are those of `Limits` that are not its defaults. `buffer` bounds what the kernel keeps
-    of each connection. At the end every connection is gone, every handler that was opened has been
-    told so once, and nothing has failed behind the scenes.
+    `limits` are those of `Limits` that differ from its defaults. `buffer` limits what the kernel
+    keeps of each connection. At the end every connection is gone, every handler that was opened has
+    been told so once, and nothing has failed in the background.
     """
-    before = connections()  # An earlier test that failed may have left some.
+    before = connections()  # An earlier test that failed may have left some open.
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda loop, context: failures.append(context))

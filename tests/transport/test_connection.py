@@ -1,4 +1,4 @@
-"""How a connection ends and who counts as there, without socket, event loop or clock."""
+"""How a connection ends and which peers count as there, without socket, event loop or clock."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_an_answer_to_our_close_is_not_answered(connection: Connection, sent: li
 def test_what_a_refused_peer_sends_is_not_read(
     connection: Connection, sent: list[bytes], closed_before: bool
 ) -> None:
-    """It is told why, unless our close is out already."""
+    """The peer is told why, unless our close has been sent already."""
     if closed_before:
         connection.close(1001)
     connection.refuse(1002, "unknown opcode")
@@ -103,7 +103,7 @@ SILENCE = 50.0
 
 
 def pinged(backlog: int = 0) -> Liveness:
-    """Heard last at 100, pinged at 130."""
+    """Return a liveness that was heard at 100 and pinged at 130."""
     liveness = Liveness()
     liveness.heard = 100.0
     liveness.ping_sent(130.0, backlog)
@@ -118,7 +118,7 @@ def test_who_was_heard_since_the_ping_is_there() -> None:
 
 @pytest.mark.parametrize(("now", "left"), [(140.0, 10.0), (150.0, 0.0), (151.0, -1.0)])
 def test_who_is_silent_has_the_rest_of_its_time(now: float, left: float) -> None:
-    """It is counted from when it was heard, not from the ping."""
+    """The time counts from when the peer was heard, not from the ping."""
     assert pinged().time_left(now, 0, reads=True, silence=SILENCE) == left
 
 
@@ -130,7 +130,7 @@ def test_silence_is_no_sign_while_nothing_is_read() -> None:
 @pytest.mark.parametrize("heard", [True, False])
 @pytest.mark.parametrize("untaken", [1000, 2000])
 def test_who_takes_nothing_of_a_backlog_is_gone(untaken: int, heard: bool, reads: bool) -> None:
-    """Whatever it sends, and whether or not that is read."""
+    """This holds whatever the peer sends, and whether or not that is read."""
     liveness = pinged(backlog=1000)
     if heard:
         liveness.heard = 140.0

@@ -1,4 +1,4 @@
-"""The frame parser and writer on values alone."""
+"""The frame parser and the frame writer, on values alone."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise([0, *sorted(places), len(stream)])]
 
 
-# What is valid
+# Valid streams
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 125, 126, 127, 65535, 65536, 100_000])
@@ -74,7 +74,7 @@ def test_text_is_str_and_binary_is_bytes() -> None:
 
 
 def test_control_frames_come_between_fragments() -> None:
-    """RFC 6455, section 5.4; a fragment may be empty, and may end inside a character."""
+    """A fragment may be empty, and may end inside a character (RFC 6455, section 5.4)."""
     stream = (
         client_frame(TEXT, b"\xc5", fin=False)
         + client_frame(PING, b"1")
@@ -103,7 +103,7 @@ def test_a_valid_close_code_is_told(code: int) -> None:
     assert parse(client_frame(CLOSE, payload + b"x" * 123)) == [Close(code, "x" * 123)]
 
 
-# What is not
+# Invalid streams
 
 
 @pytest.mark.parametrize("code", INVALID_CODES)
@@ -113,7 +113,7 @@ def test_an_invalid_close_code_is_answered_1002(code: int) -> None:
 
 
 def check_violation(stream: bytes, code: int, size: int = SIZE) -> None:
-    """It is the last event, whatever follows and however it is cut; what came before is told."""
+    """Check that the violation is the last event, after those before it, however it is cut."""
     before = client_frame(BINARY, b"before")
     after = client_frame(BINARY, b"after")
     for pieces in ([before + stream + after], [bytes([byte]) for byte in before + stream + after]):
@@ -152,7 +152,7 @@ for _code in (CLOSE, PING, PONG):
 
 @pytest.mark.parametrize("name", PROTOCOL_ERRORS)
 def test_a_protocol_error_is_answered_1002(name: str) -> None:
-    """RFC 6455, sections 5.1 to 5.5."""
+    """The errors are those of RFC 6455, sections 5.1 to 5.5."""
     check_violation(PROTOCOL_ERRORS[name], 1002)
 
 
@@ -161,7 +161,7 @@ def test_a_protocol_error_is_answered_1002(name: str) -> None:
     [b"\xff", b"\xc5", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"ok \xce\xba\xe1"],
 )
 def test_what_is_not_utf8_is_answered_1007(text: bytes) -> None:
-    """In text, in text of several fragments, and in the reason of a close (section 8.1)."""
+    """This holds for text, for text in fragments, and for the reason of a close (section 8.1)."""
     check_violation(client_frame(TEXT, text), 1007)
     fragments = [client_frame(TEXT, text[:1], fin=False), client_frame(CONTINUATION, text[1:])]
     check_violation(b"".join(fragments), 1007)
@@ -174,7 +174,7 @@ def test_what_is_not_utf8_is_answered_1007(text: bytes) -> None:
     [(b"\xff",), (b"\xce\xba", b"\xed\xa0", b"\x80"), (b"x\xc5", b"", b"x"), (b"\xf4", b"\x90")],
 )
 def test_text_is_checked_as_its_fragments_come(fragments: tuple[bytes, ...]) -> None:
-    """It is not waited for the rest of a message that is wrong already (section 8.1)."""
+    """A message that is wrong already is refused without its rest (section 8.1)."""
     first, *others = fragments
     stream = client_frame(TEXT, first, fin=False)
     stream += b"".join(client_frame(CONTINUATION, other, fin=False) for other in others)
@@ -185,12 +185,12 @@ def test_text_is_checked_as_its_fragments_come(fragments: tuple[bytes, ...]) -> 
 @pytest.mark.parametrize("fin", [True, False])
 @pytest.mark.parametrize("length", [SIZE + 1, 1 << 16, (1 << 63) - 1])
 def test_what_is_too_big_is_answered_1009(opcode: int, fin: bool, length: int) -> None:
-    """By the length that the header declares, before anything of the payload has come."""
+    """The length in the header counts, before anything of the payload has come."""
     check_violation(head(opcode, length, fin=fin, mask=b"")[:10], 1009)
 
 
 def test_fragments_are_too_big_together() -> None:
-    """The one that would pass the bound is refused by its header; what just fits is not."""
+    """The fragment that would exceed the limit is refused by its header; one that fits is not."""
     first = client_frame(BINARY, b"x" * (SIZE - 1), fin=False)
     check_violation(first + head(CONTINUATION, 2, mask=b""), 1009)
     assert parse(first + client_frame(CONTINUATION, b"x")) == [b"x" * SIZE]
@@ -202,7 +202,7 @@ def test_a_control_frame_is_never_too_big() -> None:
 
 
 def test_codes_are_those_of_the_rfc() -> None:
-    """RFC 6455, section 7.4.1."""
+    """They are those of RFC 6455, section 7.4.1."""
     assert [*CloseCode] == [1002, 1007, 1009]
 
 
@@ -220,13 +220,13 @@ def test_codes_are_those_of_the_rfc() -> None:
     ],
 )
 def test_a_frame_has_the_shortest_length(length: int, start: str) -> None:
-    """RFC 6455, section 5.2; a server does not mask."""
+    """The server's frames are not masked (RFC 6455, section 5.2)."""
     payload = b"x" * length
     assert frame(BINARY, payload) == bytes.fromhex(start) + payload
 
 
 def test_a_close_has_a_code_before_its_reason() -> None:
-    """RFC 6455, section 5.5.1."""
+    """Its form is that of RFC 6455, section 5.5.1."""
     assert close_payload(None, None) == b""
     assert close_payload(1001, None) == b"\x03\xe9"
     assert close_payload(4000, "bye") == struct.pack("!H", 4000) + b"bye"
@@ -234,7 +234,7 @@ def test_a_close_has_a_code_before_its_reason() -> None:
 
 
 def test_a_reason_has_to_fit_into_a_control_frame() -> None:
-    """125 bytes with the code (RFC 6455, section 5.5)."""
+    """It may have 125 bytes with the code (RFC 6455, section 5.5)."""
     assert len(close_payload(1000, "x" * 123)) == 125
     for reason in ("x" * 124, "ž" * 62):
         with pytest.raises(ValueError, match="125"):
@@ -246,7 +246,7 @@ def test_a_reason_has_to_fit_into_a_control_frame() -> None:
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
-    """A valid stream, and what it means."""
+    """Draw a valid stream and the events that it means."""
     stream = b""
     events: list[Event] = []
 
@@ -301,7 +301,7 @@ def valid_stream(dice: random.Random) -> bytes:
 
 def mutate(stream: bytearray, dice: random.Random) -> None:
     for _ in range(dice.randint(1, 4)):
-        # Where it matters most often, and anywhere.
+        # It may be anywhere, but places near the beginning, where most is decided, are more likely.
         place = int(dice.random() ** 2 * len(stream))
         kind = dice.random()
         if kind < 0.5:
@@ -319,9 +319,9 @@ def mutate(stream: bytearray, dice: random.Random) -> None:
 
 
 def test_no_mutation_of_a_stream_does_harm() -> None:
-    """100,000 of them: nothing raises, nothing is held beyond the bound, nothing follows the end.
+    """Of 100,000, none raises, none makes the parser hold too much, and nothing follows the end.
 
-    What is held is at most a message, the beginning of a control frame and the last piece.
+    A parser holds at most a message, the beginning of a control frame and the last piece.
     """
     dice = random.Random(6455)
     valid = [valid_stream(dice) for _ in range(200)]

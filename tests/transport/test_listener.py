@@ -1,4 +1,4 @@
-"""Who gets a connection: the WebSocket's protocol or the HTTP server."""
+"""Which connections the WebSocket's protocol gets, and which the HTTP server."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REQUESTS = {
     "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
 }
 
-# The last has a method that could go on, but longer than any.
+# The method of the last could go on, but is longer than any.
 NO_REQUESTS = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(100)),
     "SSH": b"SSH-2.0-OpenSSH_9.2p1\r\n",
@@ -60,7 +60,7 @@ NO_REQUESTS = {
 
 
 async def answer(server: Served, request: bytes) -> list[bytes]:
-    """All that is answered, without the time of day."""
+    """Return all of the answer except the time of day."""
     connection = await server.open()
     connection.write(request)
     lines = (await connection.end()).split(b"\r\n")
@@ -70,7 +70,7 @@ async def answer(server: Served, request: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_http_is_answered_as_by_the_http_server(name: str) -> None:
-    """To the byte."""
+    """The answers are the same to the byte."""
     async with served() as server, served(tornado=True) as reference:
         request = REQUESTS[name]
         assert await answer(server, request) == await answer(reference, request)
@@ -80,7 +80,7 @@ async def test_http_is_answered_as_by_the_http_server(name: str) -> None:
 @pytest.mark.parametrize("upgrades", [True, False])
 @pytest.mark.parametrize("name", NO_REQUESTS)
 async def test_what_is_no_request_is_refused_at_once(name: str, upgrades: bool) -> None:
-    """Whether or not more of it was to come, and although all of it has not been read."""
+    """It is refused whether or not more was to come, and although not all of it has been read."""
     async with served(upgrades=upgrades) as server:
         connection = await server.open()
         connection.write(NO_REQUESTS[name])
@@ -103,7 +103,7 @@ async def test_what_can_be_a_request_is_waited_for() -> None:
 
 
 async def test_a_refused_client_may_go_on_sending() -> None:
-    """It can read why it was refused; what it sends is thrown away, but not for long."""
+    """The client can read why it was refused. What it sends is discarded, but not for long."""
     async with served() as server:
         connection = await server.open()
         connection.write(b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_SIZE)
@@ -116,7 +116,7 @@ async def test_a_refused_client_may_go_on_sending() -> None:
 
 
 async def test_a_connection_is_kept_alive() -> None:
-    """Once passed on it stays with the HTTP server, which may also be asked to upgrade it."""
+    """A connection stays with the HTTP server once it is there, which may also upgrade it."""
     async with served() as server:
         connection = await server.open()
         for body in (b"first", b"second"):
@@ -160,12 +160,12 @@ async def test_lines_may_end_in_lf_alone(end: bytes) -> None:
 
 
 async def has_arrived(server: Served, length: int) -> None:
-    """Waits until the server has read as much of a head."""
+    """Wait until the server has read this much of a head."""
     await until(lambda: [len(one._received) for one in server.listener.arriving] == [length])
 
 
 async def test_a_head_may_be_cut_anywhere() -> None:
-    """An upgrade with a frame behind it, or any other request."""
+    """It is that of an upgrade with a frame behind it, or of any other request."""
     async with served() as server:
         for place in range(1, len(UPGRADE)):
             client = await server.open()
@@ -191,7 +191,7 @@ async def test_a_head_may_be_cut_anywhere() -> None:
 async def test_the_next_request_may_be_long_in_coming_but_not_half_of_it(
     first: bytes, second: bytes, upgrades: bool
 ) -> None:
-    """The one has the time of the HTTP server, the other that of the first request."""
+    """Waiting has the time limit of the HTTP server, half a request that of the first request."""
     async with served(upgrades=upgrades, handshake_timeout=0.1, idle_timeout=0.5) as server:
         connection = await server.open()
         await connection.send(first)
@@ -249,7 +249,7 @@ async def test_half_a_head_may_be_the_last(sent: bytes, reset: bool) -> None:
     ],
 )
 async def test_a_refused_upgrade_is_the_last_request(headers: dict[str, str], status: int) -> None:
-    """The answer says so, and the connection ends; no handler is opened."""
+    """The answer says so, and the connection ends. No handler is opened."""
     async with served() as server:
         with pytest.raises(HandshakeError) as refused:
             await server.connect(headers=headers)
@@ -272,7 +272,7 @@ async def test_an_upgrade_of_what_is_no_websocket_is_answered(path: bytes, statu
 
 
 async def test_stop_drops_those_that_have_not_asked_yet() -> None:
-    """And lets in no others; what is a WebSocket already is left to its handler."""
+    """It accepts no others either. A connection that is a WebSocket is left to its handler."""
     async with served() as server:
         client = await server.connect()
         connection = await server.open()
@@ -287,7 +287,7 @@ async def test_stop_drops_those_that_have_not_asked_yet() -> None:
 
 
 async def test_a_full_server_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    """Once a minute, when the last file that may be open is a client's."""
+    """It is said once a minute, when the last file that may be open is a client's."""
 
     async def come_and_go() -> int:
         client = await server.connect()
@@ -314,7 +314,7 @@ async def test_a_full_server_says_so(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_requests_leave_no_names_behind() -> None:
-    """`lower()`, by which Tornado looks up the handler's method, makes no new string each time."""
+    """`lower()`, by which Tornado finds the handler's method, makes no new string each time."""
     async with served() as server:
         await server.connect()
         method = (await server.handler()).request.method

@@ -1,4 +1,4 @@
-"""Who counts as there, and what becomes of who does not: alike on both protocols."""
+"""Which peers count as there, and how the others end, on both protocols alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ on_both = pytest.mark.parametrize("tornado", [False, True], ids=["loop", "tornad
 
 
 async def receive_close(client: Client) -> tuple[int, str]:
-    """The code and reason of the close, which is not answered, whatever pings come before."""
+    """Return the code and reason of the close, after any pings; do not answer it."""
     while (closing := await client.receive_frame()).opcode is not Opcode.CLOSE:
         assert closing == PING
     return int.from_bytes(closing.payload[:2]), closing.payload[2:].decode()
@@ -34,7 +34,7 @@ async def receive_close(client: Client) -> tuple[int, str]:
 
 @on_both
 async def test_who_is_silent_is_told_that_it_is_given_up(tornado: bool) -> None:
-    """With 1011, and the handler at once, without waiting for an answer."""
+    """It is told with 1011, and the handler at once, without waiting for an answer."""
     async with served(
         tornado=tornado,
         websocket_ping_interval=0.05,
@@ -50,7 +50,7 @@ async def test_who_is_silent_is_told_that_it_is_given_up(tornado: bool) -> None:
 
 @on_both
 async def test_who_is_given_up_and_does_not_end_the_connection_is_dropped(tornado: bool) -> None:
-    """What it still sends reaches nobody."""
+    """What the peer still sends reaches nobody."""
     async with served(
         tornado=tornado,
         websocket_ping_interval=0.05,
@@ -69,7 +69,7 @@ async def test_who_is_given_up_and_does_not_end_the_connection_is_dropped(tornad
 @on_both
 @pytest.mark.parametrize("talk", [text_frame("x"), text_frame("x")[:1], frame(Opcode.PING)])
 async def test_who_talks_need_not_answer_pings(tornado: bool, talk: bytes) -> None:
-    """Whatever it says, and if it is half of something."""
+    """This holds whatever the peer sends, even half of a message."""
     async with served(Recorder, tornado=tornado, websocket_ping_interval=0.1) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -82,7 +82,7 @@ async def test_who_talks_need_not_answer_pings(tornado: bool, talk: bytes) -> No
 
 @on_both
 async def test_who_talks_may_do_so_between_the_pings(tornado: bool) -> None:
-    """Whoever is silent for less than an interval and a timeout stays, whenever it speaks."""
+    """A peer that is silent for less than an interval and a timeout stays, whenever it talks."""
     async with served(
         Recorder, tornado=tornado, websocket_ping_interval=0.4, websocket_ping_timeout=0.1
     ) as server:
@@ -100,7 +100,7 @@ async def test_who_talks_may_do_so_between_the_pings(tornado: bool) -> None:
 
 @on_both
 async def test_who_takes_long_to_send_one_frame_is_there(tornado: bool) -> None:
-    """Even if pings, which must not be answered within a frame, come meanwhile."""
+    """This holds even if pings, which must not be answered within a frame, come meanwhile."""
     async with served(tornado=tornado, websocket_ping_interval=0.1) as server:
         client = await server.connect()
         data = text_frame("x" * 200)
@@ -114,7 +114,7 @@ async def test_who_takes_long_to_send_one_frame_is_there(tornado: bool) -> None:
 
 @on_both
 async def test_who_talks_and_takes_nothing_is_given_up(tornado: bool) -> None:
-    """It would never hear what waits for it."""
+    """A peer that takes nothing would never receive its backlog."""
     async with served(
         Recorder,
         tornado=tornado,
@@ -134,7 +134,7 @@ async def test_who_talks_and_takes_nothing_is_given_up(tornado: bool) -> None:
 
 @on_both
 async def test_a_standstill_does_not_count(tornado: bool) -> None:
-    """Who could not be heard meanwhile has all of its time again."""
+    """A peer that could not be heard meanwhile has all of its time again."""
     async with served(
         tornado=tornado,
         websocket_ping_interval=0.4,
@@ -145,7 +145,7 @@ async def test_a_standstill_does_not_count(tornado: bool) -> None:
         handler = await server.handler()
         assert await client.receive_frame() == PING
         sleep(0.5)  # noqa: ASYNC251 - The server stands still too.
-        # More than it has when it was just late to be read.
+        # This is more than it has when it was only read late.
         await asyncio.sleep(0.1)
         await client.send(frame(Opcode.PONG))
         assert await client.receive_frame() == PING
@@ -156,7 +156,7 @@ async def test_a_standstill_does_not_count(tornado: bool) -> None:
 
 @on_both
 async def test_a_standstill_does_not_count_for_who_answers_no_pings(tornado: bool) -> None:
-    """Nor does it if it was a ping that was late."""
+    """The same holds if a ping was late."""
     async with served(
         tornado=tornado,
         websocket_ping_interval=0.4,
@@ -173,11 +173,11 @@ async def test_a_standstill_does_not_count_for_who_answers_no_pings(tornado: boo
         assert "still here" in handler.seen
 
 
-# The end of who reads slowly
+# The end of peers that read slowly
 
 
 async def read_slowly(client: Client) -> tuple[int, str]:
-    """Reads `MUCH`, 4 MiB a second, to the close; returns its code and reason."""
+    """Read `MUCH`, 4 MiB a second, up to the close; return its code and reason."""
     await client.reader.readexactly(10)  # The header of the frame.
     for _ in range(0, MUCH, 1 << 17):
         await client.reader.readexactly(1 << 17)
@@ -200,7 +200,7 @@ async def read_slowly(client: Client) -> tuple[int, str]:
     ids=["small-buffer", "large-buffer"],
 )
 async def test_who_reads_slowly_comes_to_read_the_close(tornado: bool, buffer: int | None) -> None:
-    """However long it takes, as long as it takes something."""
+    """This holds however long it takes, as long as the peer takes something."""
     async with served(
         Echo, tornado=tornado, buffer=buffer, limits={"close_timeout": 0.2}
     ) as server:
@@ -213,7 +213,7 @@ async def test_who_reads_slowly_comes_to_read_the_close(tornado: bool, buffer: i
 
 @on_both
 async def test_who_reads_slowly_has_not_for_ever(tornado: bool) -> None:
-    """What waits for it is freed in the end."""
+    """Its backlog is freed in the end."""
     async with served(
         Echo,
         tornado=tornado,
@@ -234,7 +234,7 @@ async def test_who_reads_slowly_has_not_for_ever(tornado: bool) -> None:
 
 @on_both
 async def test_who_does_not_read_at_all_is_dropped_soon(tornado: bool) -> None:
-    """It has the time that answering the close would take, and no more."""
+    """It has as much time as it has to answer the close, and no more."""
     async with served(
         Echo, tornado=tornado, buffer=SMALL_BUFFER, limits={"close_timeout": 0.2}
     ) as server:

@@ -1,4 +1,4 @@
-"""A connection over a real socket: what its peer hears and what its handler is told."""
+"""A connection over a real socket: what its peer receives and what its handler is told."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ MUCH = 2 * 1024 * 1024
 
 
 async def receive_close(client: Client) -> tuple[int, str]:
-    """The code and reason of the close, which is the next frame; it is not answered."""
+    """Return the code and reason of the close, which must be the next frame; do not answer it."""
     closing = await client.receive_frame()
     assert closing.opcode is Opcode.CLOSE
     return int.from_bytes(closing.payload[:2]), closing.payload[2:].decode()
 
 
 async def works(server: Served) -> None:
-    """Another peer is served, whatever has become of the first."""
+    """Check that another peer is served, whatever has become of the first one."""
     client = await server.connect()
     await client.send(frame(Opcode.PING, b"works"))
     assert (await client.receive_frame()).payload == b"works"
@@ -73,7 +73,7 @@ async def test_messages_keep_their_type() -> None:
 
 
 async def test_pings_are_answered_between_the_fragments_of_a_message() -> None:
-    """At once and with their payload (RFC 6455, section 5.5.3); pongs are told, not answered."""
+    """They are answered at once, with their payload (RFC 6455, section 5.5.3); pongs are not."""
     async with served() as server:
         client = await server.connect()
         await client.send(frame(Opcode.TEXT, b"a", fin=False) + frame(Opcode.PING, b"first"))
@@ -123,7 +123,7 @@ class CountsPongs(Recorder):
 
 
 async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read() -> None:
-    """Just the last is kept, and it arrives when the peer reads again."""
+    """Only the last one is kept, and it arrives when the peer reads again."""
     number = 20_000
     async with served(CountsPongs, buffer=SMALL_BUFFER) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
@@ -173,7 +173,7 @@ async def test_one_peer_does_not_keep_the_others_waiting() -> None:
 
 
 async def test_the_next_message_waits_for_the_handler_of_the_last() -> None:
-    """Also what has come in the same piece, pings and the close too."""
+    """This also holds for what came in the same piece, including pings and the close."""
     async with served(Busy) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -190,7 +190,7 @@ async def test_the_next_message_waits_for_the_handler_of_the_last() -> None:
 
 
 async def test_a_busy_handler_stops_the_peer() -> None:
-    """Nothing is read meanwhile, so that what it sends stays on its own side."""
+    """The handler's peer is not read meanwhile, so that what it sends stays on its own side."""
     message = "x" * 65000
     async with served(Busy, buffer=SMALL_BUFFER) as server:
         client = await server.connect()
@@ -209,7 +209,7 @@ async def test_a_busy_handler_stops_the_peer() -> None:
 
 
 async def test_the_end_waits_for_the_handler() -> None:
-    """A connection that is lost while a message is handled is told of after that."""
+    """The handler is told that the connection is lost after it has handled the message."""
     async with served(Busy) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -217,7 +217,7 @@ async def test_the_end_waits_for_the_handler() -> None:
         await until(lambda: bool(handler.seen))
         connection = handler.ws_connection
         client.reset()
-        # It is not read: the reset is noticed when something is written.
+        # Nothing is read, so the reset is noticed when something is written.
         while not connection.is_closing():
             connection.write_text(b"anybody?")
             await asyncio.sleep(0)
@@ -257,7 +257,7 @@ async def test_messages_wait_for_open(with_handshake: bool) -> None:
 
 
 async def works_beside(server: Served) -> None:
-    """As `works`, where `open` itself waits."""
+    """Do as `works`, where `open` itself waits."""
     connection = await server.open()
     await connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert await connection.reader.readline() == b"HTTP/1.1 200 OK\r\n"
@@ -271,7 +271,7 @@ async def works_beside(server: Served) -> None:
 async def test_what_was_sent_before_a_half_close_is_handled(
     handler_class: type[Recorder], turn: float
 ) -> None:
-    """However many turns it takes; then the end is told of."""
+    """This holds however many turns it takes. Then the handler is told of the end."""
     async with served(handler_class, limits={"turn": turn}) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -322,7 +322,7 @@ async def test_a_reset_is_told_of() -> None:
 
 
 async def test_who_is_not_opened_is_not_closed() -> None:
-    """A handshake that is refused, and a peer that is gone before `open`."""
+    """This holds for a handshake that is refused, and for a peer that is gone before `open`."""
     calls = []
 
     class Refusing(Recorder):
@@ -344,7 +344,7 @@ async def test_who_is_not_opened_is_not_closed() -> None:
 
 
 async def test_the_close_of_the_peer_is_answered_with_its_code() -> None:
-    """And its code and reason are the handler's `close_code` and `close_reason`."""
+    """Its code and reason are the handler's `close_code` and `close_reason`."""
     async with served() as server:
         client = await server.connect()
         handler = await server.handler()
@@ -366,7 +366,7 @@ async def test_a_close_without_code_is_answered_without_code() -> None:
 
 
 async def test_the_handler_closes_with_code_and_reason() -> None:
-    """The peer answers, and only then the connection ends; nothing can be written meanwhile."""
+    """The connection ends only when the peer has answered; nothing can be written meanwhile."""
     async with served() as server:
         client = await server.connect()
         handler = await server.handler()
@@ -416,7 +416,7 @@ async def test_open_may_close() -> None:
 
 
 async def test_a_peer_that_does_not_answer_a_close_is_dropped() -> None:
-    """Even one that goes on sending."""
+    """This holds even for a peer that goes on sending."""
     async with served(limits={"close_timeout": 0.05}) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -446,7 +446,7 @@ async def test_a_peer_that_does_not_read_at_the_end_is_dropped(half_closed: bool
 
 @pytest.mark.parametrize("much", [0, 8_000_000])
 async def test_a_violation_is_answered_with_its_code(much: int) -> None:
-    """The peer sees it even while it is still sending a lot."""
+    """The peer receives the code even while it is still sending a lot."""
     async with served(buffer=SMALL_BUFFER) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -514,7 +514,7 @@ class Failing(Echo):
 async def test_what_a_handler_raises_ends_its_connection(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and is nothing to the others."""
+    """The exception is logged, and others do not notice it."""
     async with served(Failing) as server:
         other = await server.connect()
         client = await server.connect(headers={"X-Fail": where})
@@ -532,7 +532,7 @@ async def test_what_a_handler_raises_ends_its_connection(
 
 
 class Odd(Recorder):
-    """Does what no handler should."""
+    """Does things that no handler should do."""
 
     def initialize(self, served: Served) -> None:
         super().initialize(served)
@@ -568,7 +568,7 @@ class Odd(Recorder):
 async def test_an_odd_handler_ends_its_connection_alone(
     message: str, logged: type[BaseException]
 ) -> None:
-    """One that raises CancelledError, or returns what cannot be awaited."""
+    """The handler raises CancelledError, or returns a value that cannot be awaited."""
     async with served(Odd) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -598,7 +598,7 @@ async def test_json_and_utf8_are_written() -> None:
 
 
 async def test_a_message_is_written_when_most_of_it_has_been_taken() -> None:
-    """`unsent` says what has not been."""
+    """`unsent` is what has not been taken."""
     async with served(buffer=SMALL_BUFFER) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
@@ -650,7 +650,7 @@ async def test_nodelay_is_set_on_the_socket() -> None:
                 assert bool(nodelay) is value
 
 
-# Is anybody there?
+# Liveness
 
 
 async def test_a_peer_that_answers_pings_stays() -> None:
@@ -671,7 +671,7 @@ async def test_without_timeout_pings_need_no_answer() -> None:
 
 
 async def test_a_busy_handler_is_no_reason_to_drop_its_peer() -> None:
-    """While it runs, pongs are not read."""
+    """Pongs are not read while the handler runs."""
     async with served(Busy, websocket_ping_interval=0.1) as server:
         client = await server.connect()
         handler = await server.handler()
@@ -685,7 +685,7 @@ async def test_a_busy_handler_is_no_reason_to_drop_its_peer() -> None:
 
 
 class Flood(Recorder):
-    """Writes to whoever asks for it as fast as that is taken."""
+    """Writes to a peer that asks for it, as fast as the peer takes it."""
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         return self.flood() if message == "flood" else None
@@ -700,14 +700,14 @@ class Flood(Recorder):
 async def test_a_peer_that_takes_nothing_is_dropped_though_the_handler_is_busy(
     half_closed: bool,
 ) -> None:
-    """What the handler waits for would never come."""
+    """The handler would wait for ever."""
     async with served(
         Flood, buffer=SMALL_BUFFER, websocket_ping_interval=0.1, limits={"turn": 0.0}
     ) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         client.stop_reading()
-        # Each takes a turn: meanwhile the end is read.
+        # Each message takes a turn, in which the end is read.
         client.write(text_frame("") * 100 + text_frame("flood"))
         if half_closed:
             client.half_close()
@@ -716,7 +716,7 @@ async def test_a_peer_that_takes_nothing_is_dropped_though_the_handler_is_busy(
 
 
 async def test_a_peer_that_takes_something_stays_while_the_handler_is_busy() -> None:
-    """However much is unsent at the end, and though no pong is read."""
+    """This holds however much is unsent at the end, and although no pong is read."""
     async with served(
         Busy, buffer=SMALL_BUFFER, websocket_ping_interval=600, websocket_ping_timeout=300
     ) as server:
@@ -734,10 +734,10 @@ async def test_a_peer_that_takes_something_stays_while_the_handler_is_busy() -> 
             connection._check_pong(last=True)
             return not connection.is_closing()
 
-        # Too little to wait for: the handler is busy with something else.
+        # There is too little to wait for: the handler is busy with something else.
         connection._ping()
         assert stays()
-        # Some of much is taken, then most of it, and then there is more than before.
+        # Some of it is taken, then most of it, and then there is more than before.
         connection.write_text(b"x" * MUCH)
         connection._ping()
         unsent = connection.unsent
@@ -758,7 +758,7 @@ async def test_a_peer_that_takes_something_stays_while_the_handler_is_busy() -> 
 
 
 async def test_a_pong_counts_that_came_while_the_event_loop_stood_still() -> None:
-    """It is read first, whatever timer is due."""
+    """The pong is read first, whatever timer is due."""
 
     class Blocking(Recorder):
         def on_message(self, message: str | bytes) -> None:
@@ -799,7 +799,7 @@ async def test_the_handler_selects_a_subprotocol(header: str, offered: list[str]
 
 
 async def test_a_subprotocol_that_was_not_offered_is_a_mistake() -> None:
-    """Of the handler: the client would have to end the connection (RFC 6455, section 4.1)."""
+    """The mistake is the handler's: the client would have to end the connection (RFC 6455, 4.1)."""
 
     class Inventive(Recorder):
         def select_subprotocol(self, subprotocols: list[str]) -> str | None:
@@ -813,7 +813,7 @@ async def test_a_subprotocol_that_was_not_offered_is_a_mistake() -> None:
 
 
 async def test_the_response_is_that_of_the_rfc() -> None:
-    """RFC 6455, section 4.2.2; no extension is agreed to."""
+    """No extension is agreed to (RFC 6455, section 4.2.2)."""
     async with served() as server:
         offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
         headers = dict((await server.connect(headers=offer)).response.headers)
@@ -825,7 +825,7 @@ async def test_the_response_is_that_of_the_rfc() -> None:
 
 
 async def test_all_connections_at_once_lose_nothing() -> None:
-    """Twenty peers, a hundred messages each, in order."""
+    """Twenty peers send a hundred messages each, which arrive in order."""
     async with served() as server:
         clients = [await server.connect() for _ in range(20)]
 

@@ -1,4 +1,4 @@
-"""`LoopProtocol` behaves as Tornado's own protocol, but for what it answers to violations."""
+"""`LoopProtocol` behaves as Tornado's own protocol, except for its answers to violations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_MESSAGE_SIZE = 1000
 # Tornado adds a control frame that comes between fragments to the size of their message.
 LARGE = MAX_MESSAGE_SIZE - 125
 
-# Those that Tornado sees as well.
+# The violations that Tornado sees as well.
 VIOLATIONS = {
     frame(Opcode.TEXT, b"x", rsv=2): 1002,
     frame(3): 1002,
@@ -36,7 +36,7 @@ VIOLATIONS = {
 
 
 class CoroutineEcho(Echo):
-    """Tells a message when it has been written."""
+    """Adds an entry when a message has been written."""
 
     async def on_message(self, message: str | bytes) -> None:
         await self.write_message(message, binary=isinstance(message, bytes))
@@ -49,12 +49,12 @@ class CoroutineEcho(Echo):
 
 @dataclass
 class Case:
-    """What a peer sends, in which pieces, and how many messages it is."""
+    """The bytes that a peer sends, in pieces, and how many messages they are."""
 
     pieces: list[bytes]
     messages: int
     code: int | None
-    """What to be closed with, if it ends in a violation."""
+    """The code of the close to be received, if it ends in a violation."""
 
 
 @st.composite
@@ -87,20 +87,20 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 async def exchange(server: Served, case: Case) -> tuple[list[object], bytes]:
-    """What the handler is told and what the peer is sent."""
+    """Return what the handler is told and what the peer is sent."""
     client, handler = await server.pair()
     assert isinstance(handler.ws_connection, LoopProtocol) is not server.tornado
     sent = asyncio.create_task(client.end())
     for piece in case.pieces:
         if client.writer.is_closing():
-            break  # Tornado has seen enough.
+            break  # Tornado has closed already.
         client.write(piece)
         for _ in range(3):
-            await asyncio.sleep(0)  # The event loop reads what is there, and not yet the next.
+            await asyncio.sleep(0)  # The event loop reads this piece before the next.
     try:
         await handler.is_closed()
         if case.code is not None and not client.writer.is_closing():
-            with suppress(OSError):  # Tornado has closed it by now.
+            with suppress(OSError):  # Tornado has closed the connection by now.
                 client.half_close()
         return handler.seen, await sent
     finally:
@@ -108,9 +108,9 @@ async def exchange(server: Served, case: Case) -> tuple[list[object], bytes]:
 
 
 async def compare(ours: Served, theirs: Served, case: Case) -> None:
-    """At a violation Tornado mostly just ends the connection; here the peer is told its code.
+    """Check that both protocols do the same, up to a violation.
 
-    Up to there, all is the same.
+    At a violation Tornado mostly just ends the connection; here the peer is told its code.
     """
     (seen, sent), (their_seen, their_sent) = await asyncio.gather(
         exchange(ours, case), exchange(theirs, case)
@@ -132,7 +132,7 @@ async def compare(ours: Served, theirs: Served, case: Case) -> None:
 def test_handler_and_peer_cannot_tell_the_difference(
     handler: type[Recorder], io_loop: IOLoop
 ) -> None:
-    """Messages, pings, pongs, close code and reason, echoes and closes, in order, to the byte."""
+    """Messages, pings, pongs, close code and reason, echoes and closes are the same to the byte."""
     stack = AsyncExitStack()
 
     async def start(tornado: bool) -> Served:
@@ -154,7 +154,7 @@ def test_handler_and_peer_cannot_tell_the_difference(
 
 
 CLOSE = frame(Opcode.CLOSE, (4000).to_bytes(2) + "kůň".encode())
-# A stream, how many messages it is, and the code that it is to be closed with.
+# Each is a stream, its number of messages, and the code of the close to be received.
 STREAMS = {
     "one of each": (
         frame(Opcode.TEXT, "ž𝄞".encode())
@@ -195,8 +195,8 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 async def test_it_does_not_matter_where_a_stream_is_cut(name: str) -> None:
-    """Into any two pieces, or byte by byte."""
-    # With it this would take three times as long.
+    """This holds for any two pieces, and byte by byte."""
+    # With debug mode this would take three times as long.
     asyncio.get_running_loop().set_debug(False)
     stream, messages, code = STREAMS[name]
     cuts = [[stream[:place], stream[place:]] for place in range(1, len(stream))]

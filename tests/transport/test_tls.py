@@ -1,4 +1,4 @@
-"""Tornado's protocol behind `HTTPServer`, which is what there is under TLS."""
+"""Tornado's protocol behind `HTTPServer`, which is used under TLS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from transport.frames import Close, Ping
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and its certificate for 127.0.0.1, signed with itself."""
+    """Make a key and a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -57,7 +57,7 @@ async def connect(server: Served, certificate: Path) -> Client:
 
 
 async def test_a_websocket_under_tls(certificate: Path) -> None:
-    """Fragments, pings, much, what is unsent, and the close with its code and reason."""
+    """It has fragments, pings, large messages, unsent bytes, and a close with code and reason."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     async with served(tornado=True, ssl_options=context) as server:

@@ -1,4 +1,4 @@
-"""A WebRTC peer in Python: it meets the others through the server, then talks to them directly."""
+"""A WebRTC peer in Python. It meets others through the server and then talks to them directly."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosedError
 
 
 class Candidates(Enum):
-    """How a peer tells the others where it can be reached."""
+    """The ways in which a peer tells the others where it can be reached."""
 
     IN_SDP = "with the offer or answer, like singo's SDK"
     AFTER_SDP = "trickled, like a browser"
@@ -30,7 +30,7 @@ class Candidates(Enum):
 class Peer:
     """One member of a room, with a WebRTC connection and a data channel to each other member.
 
-    The members already in the room make the offers: they are told of a newcomer, the newcomer is
+    The members who are already in the room make the offers: they are told of the newcomer, who is
     not told of them.
     """
 
@@ -77,7 +77,7 @@ class Peer:
             async for text in self.socket:
                 await self._handle(json.loads(text))
         except ConnectionClosedError as error:
-            # A lost connection is the network's doing, a close with a code the server's.
+            # A connection is lost by the network; a close with a code is the server's doing.
             if error.rcvd:
                 raise
 
@@ -131,7 +131,7 @@ class Peer:
         connection = self.connections[other]
         await connection.setLocalDescription()
         local = connection.localDescription
-        # aiortc has all its candidates by now; a browser would be finding them one by one.
+        # aiortc has all its candidates by now; a browser would find them one by one.
         sdp, candidates = without_candidates(local.sdp)
         match self.candidates:
             case Candidates.IN_SDP:
@@ -173,9 +173,9 @@ class Peer:
 
 
 def without_candidates(sdp: str) -> tuple[str, list[dict[str, object]]]:
-    """Split a description from its candidates, these in the form of a browser's `toJSON()`.
+    """Separate a description from its candidates, which get the form of a browser's `toJSON()`.
 
-    The last one is the empty candidate that says there will be no more.
+    The last one is the empty candidate that says that no more will come.
     """
     description = SessionDescription.parse(sdp)
     candidates: list[dict[str, object]] = []

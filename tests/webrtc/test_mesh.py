@@ -1,4 +1,4 @@
-"""What the server is for: peers that meet in a room and end up connected to each other."""
+"""What the server is for: peers meet in a room and end up connected to each other."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ NOT_TRICKLED = [Candidates.IN_SDP] * 3
 
 @asynccontextmanager
 async def mesh(room: str, *peers: Peer) -> AsyncIterator[None]:
-    """Let the peers join one after the other and wait until each has a channel to all others."""
+    """Let the peers join one after the other, and wait until each has a channel to all others."""
     async with asyncio.timeout(15), AsyncExitStack() as stack:
         for peer in peers:
             await stack.enter_async_context(peer)
@@ -31,7 +31,7 @@ async def mesh(room: str, *peers: Peer) -> AsyncIterator[None]:
 
 
 async def talk(*peers: Peer) -> None:
-    """Let each peer say something to every other one, over the channel between the two."""
+    """Let each peer say something to every other, over the channel between the two."""
     for peer in peers:
         for other in set(peers) - {peer}:
             peer.channels[other.id].send(f"{peer.id} to {other.id}")
@@ -94,7 +94,7 @@ async def test_trickled_candidates_arrive_as_they_were_sent(server: ServerProces
 async def test_the_others_are_told_at_once_when_one_leaves(
     server: ServerProcess, goodbye: bool
 ) -> None:
-    """When one peer leaves, the others know within 0.2 s, and go on talking to each other."""
+    """When one peer leaves, the others know within 0.2 s, and continue to talk to each other."""
     first, second, third = peers = [Peer(server.url) for _ in range(3)]
     async with mesh("leave", *peers):
         async with asyncio.timeout(0.2):
@@ -108,7 +108,7 @@ async def test_the_others_are_told_at_once_when_one_leaves(
 
 
 async def test_a_peer_can_come_back(server: ServerProcess) -> None:
-    """A peer that left and connects again is a new member, and gets a connection to the others."""
+    """A peer that has left and connects again is a new member, and is connected to the others."""
     staying, leaving, returning = Peer(server.url), Peer(server.url), Peer(server.url)
     async with mesh("return", staying, leaving):
         await leaving.socket.close()
@@ -121,7 +121,7 @@ async def test_a_peer_can_come_back(server: ServerProcess) -> None:
 
 
 async def test_a_peer_hears_the_other(server: ServerProcess) -> None:
-    """An audio track offered by one peer plays at the other."""
+    """An audio track that one peer offers plays at the other."""
     speaker, listener = Peer(server.url, track=AudioStreamTrack()), Peer(server.url)
     async with mesh("audio", speaker, listener):
         track = await listener.tracks.get()

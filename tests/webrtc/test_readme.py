@@ -19,7 +19,7 @@ GREETING = b"Hello from Python\n"
 
 
 def write_client(path: Path, url: str) -> None:
-    """Write the client for the server at a URL, and without a STUN server on the internet."""
+    """Write the client, changed for the server at a URL and without a public STUN server."""
     (client,) = blocks("python")
     for old, new in (
         ("ws://localhost:5000/connect", url),
@@ -33,7 +33,7 @@ def write_client(path: Path, url: str) -> None:
 
 @asynccontextmanager
 async def starting(script: Path) -> AsyncIterator[Start]:
-    """Yield a function that starts a client; those that still run are killed in the end."""
+    """Yield a function that starts a client; clients that still run are killed in the end."""
     clients: list[Client] = []
 
     async def start() -> Client:
@@ -62,13 +62,14 @@ async def read_line(client: Client) -> bytes:
 
 
 def udp_sockets(client: Client) -> int:
-    """Count the sockets of its connections to other members."""
+    """Count the sockets of a client's connections to other members."""
     return len(psutil.Process(client.pid).net_connections("udp"))
 
 
 async def test_clients_greet_each_other(server: ServerProcess, tmp_path: Path) -> None:
-    """Each prints what the other says. It closes the connection to one that has left, and
-    Ctrl-C ends it without a traceback.
+    """Each client prints what the other says, and one that is left closes its connection.
+
+    Ctrl-C ends a client without a traceback.
     """
     script = tmp_path / "client.py"
     write_client(script, server.url)
@@ -79,7 +80,7 @@ async def test_clients_greet_each_other(server: ServerProcess, tmp_path: Path) -
         assert await read_line(first) == await read_line(second) == GREETING
         assert udp_sockets(first) > 0
 
-        # Killed, it says nothing to the other: only the server does.
+        # It is killed and tells the other nothing; only the server does.
         second.kill()
         while udp_sockets(first):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
