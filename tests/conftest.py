@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--reference",
         action="store_true",
-        help="skip what the contract does differently from the Go original; needs --server",
+        help="skip tests in which the contract differs from the Go original; needs --server",
     )
     group.addoption("--slow", action="store_true", help="also run the tests that take a minute")
 

@@ -1,4 +1,4 @@
-"""Who may know whom: the rules that keep the layers apart, read from the imports."""
+"""The rules that keep the layers apart, checked by the imports."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ LAYERS = {
     "repository.mem": {"model", "repository"},
     "version": set[str](),
 }
-# What may come from elsewhere, besides the standard library.
+# The packages that a layer may import from elsewhere, besides the standard library.
 PACKAGES = {
     "main": set[str](),
     "server": {"tornado"},

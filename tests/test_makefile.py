@@ -10,7 +10,7 @@ import pytest
 
 MAKEFILE = Path(__file__).parent.parent / "Makefile"
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make: install it")
 
 
 def run(

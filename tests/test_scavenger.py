@@ -188,7 +188,9 @@ def resident() -> int:
     return int(PAGES.read_text().split()[1]) * PAGESIZE >> 20
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back on request"
+)
 @pytest.mark.skipif(not PAGES.exists(), reason="needs /proc")
 def test_what_was_freed_goes_back_to_the_system() -> None:
     """This holds even if memory behind it is in use."""

@@ -16,7 +16,9 @@ from bench.guard import Guard, left
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = "import time; time.sleep(60)"
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="needs signals: run it on Linux or macOS"
+)
 
 
 def wait_until_gone(pids: list[int]) -> None:

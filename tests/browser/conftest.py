@@ -82,7 +82,7 @@ def io_loop() -> None:
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     if CHROMIUM is None:
-        pytest.fail("Chromium is missing, and CI does not do without: apt install chromium")
+        pytest.fail("Chromium is missing, and CI needs it: apt install chromium")
     expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         yield playwright
@@ -167,7 +167,7 @@ def check(complaints: list[str], heard: list[str]) -> None:
 def firefox() -> Iterator[Firefox]:
     """Start a Firefox for all tests of a file: two at once are much for a small machine."""
     if FIREFOX is None:
-        pytest.fail("Firefox is missing, and CI does not do without: apt install firefox-esr")
+        pytest.fail("Firefox is missing, and CI needs it: apt install firefox-esr")
     with running_firefox(FIREFOX, TIMEOUT / 1000, SMALL_PICTURES) as firefox:
         yield firefox
 

@@ -198,7 +198,7 @@ def test_candidates_may_come_before_their_description(open_tab: OpenTab, demo: s
           };
           await new Promise((resolve) => (ws.onopen = resolve));
           send("join", { room_id: "early" });
-          // The server has the join when it answers what follows it.
+          // The server has handled the join when it answers the message after it.
           send("unknown", null);
           await new Promise((resolve) => ws.addEventListener("message", ({ data }) =>
             data.includes("unknown message type") && resolve()));

@@ -62,7 +62,7 @@ GIVES = [
     (r'A="say \"hi\""', {"A": 'say "hi\\'}),
     ('A="1"B=2', {"A": "1", "B": "2"}),
     ('A="1" export B="2"', {"A": "1", "B": "2"}),
-    # What the file has set before.
+    # Values that the file has set before.
     ("A=1\nB=$A", {"A": "1", "B": "1"}),
     ("A=1\nB=${A}2$A", {"A": "1", "B": "121"}),
     ('A=1\nB="<$A>"', {"A": "1", "B": "<1>"}),

@@ -1,4 +1,4 @@
-"""What a client and its room notice of a repository that fails, over real sockets."""
+"""The effects of a repository that fails on a client and its room, over real sockets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

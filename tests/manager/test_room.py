@@ -1,4 +1,4 @@
-"""Who is in which room, and who is told what: the manager with fakes and without sockets."""
+"""The manager with fakes and without sockets: members of rooms, and what they are told."""
 
 import pytest
 from msgspec import Raw

@@ -1,13 +1,13 @@
-// Compiles if signaling.d.ts declares what signaling.js has: see test_declarations.py.
+// This compiles if signaling.d.ts declares what signaling.js has: see test_declarations.py.
 
 import type * as declared from "./signaling.js";
 import type * as written from "./written.js";
 
-/** Whether they are the same type: each could be assigned to the other even where they differ. */
+/** Whether two types are the same. Different types may still be assignable to each other. */
 type Same<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
-/** The names of what only one of two has, or each with another type. */
+/** The names that only one of two types has, or that have different types in them. */
 type Differing<A, B> = {
   [Name in keyof A | keyof B]: Name extends keyof A & keyof B
     ? Same<Pick<A, Name>, Pick<B, Name>> extends true
@@ -16,12 +16,12 @@ type Differing<A, B> = {
     : Name;
 }[keyof A | keyof B];
 
-/** The compiler's message says which they are. */
+/** Accepts no names. Otherwise the compiler's message says which they are. */
 type None<Names extends never> = Names;
 
 type Names<Module> = { [Name in keyof Module]: Name };
 
-/** Without what every EventTarget has: of that, only the declarations know which events there are. */
+/** The members of a class and not of every EventTarget, whose events only the declarations know. */
 type Own<Class extends new (...args: never) => EventTarget> = Omit<
   InstanceType<Class> & { constructor: ConstructorParameters<Class> },
   keyof EventTarget

@@ -1,4 +1,4 @@
-"""What Linux tells of another process in `/proc` (proc(5))."""
+"""Reads facts about another process from Linux's `/proc` (proc(5))."""
 
 import os
 import re

@@ -88,7 +88,7 @@ class Echo(Recorder):
 
 
 class Busy(Echo):
-    """Also is busy with each message until `go` is set."""
+    """Is also busy with each message until `go` is set."""
 
     def initialize(self, served: Served) -> None:
         super().initialize(served)

@@ -27,7 +27,7 @@ from transport.frames import (
 )
 
 SIZE = 300
-# What a parser may hold besides a message: the beginning of a control frame.
+# How much a parser may hold besides a message: the beginning of a control frame.
 CONTROL_FRAME = 2 + 4 + 125
 TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION
 CLOSE, PING, PONG = Opcode.CLOSE, Opcode.PING, Opcode.PONG

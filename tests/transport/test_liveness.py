@@ -193,7 +193,8 @@ async def read_slowly(client: Client) -> tuple[int, str]:
         pytest.param(
             None,
             marks=pytest.mark.skipif(
-                sys.platform != "linux", reason="only Linux says what its large buffer has sent"
+                sys.platform != "linux",
+                reason="only Linux tells how much of its buffer it has sent",
             ),
         ),
     ],

@@ -1,4 +1,4 @@
-"""What the server is for: peers meet in a room and end up connected to each other."""
+"""Peers meet in a room and end up connected to each other: what the server is for."""
 
 import asyncio
 import re
