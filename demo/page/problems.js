@@ -32,7 +32,7 @@ const MEDIA_CAUSES = /** @type {const} */ ([
  */
 const MEDIA = {
   NotAllowedError: (what) => ({
-    text: `This page is not allowed to use your ${what}.`,
+    text: `This page may not use your ${what}.`,
     remedy:
       "Click the icon beside the address, allow it there, and try again. If it is allowed there, " +
       "your system’s settings may forbid it to the browser.",
@@ -65,7 +65,7 @@ export const problems = {
     remedy: "The people you are connected to stay, but nobody new can join meanwhile.",
   }),
   notBack: () => ({
-    text: "The server does not let you back into this room. Still trying…",
+    text: "The server does not let you into this room again. Still trying…",
     remedy: "The people you are connected to stay, but nobody new can join meanwhile.",
   }),
   /** @type {(names: string[]) => Problem} */
@@ -94,7 +94,7 @@ export const problems = {
    * @type {(name: string) => Problem}
    */
   negotiation: (name) => ({
-    text: `The connection to ${name} could not be negotiated.`,
+    text: `The connection to ${name} could not be agreed on.`,
     remedy: "",
   }),
   /** @type {(message: string) => Problem} */

@@ -336,7 +336,7 @@ def test_what_others_send_is_not_shown_as_the_pages_own(call: Call) -> None:
           signaling.dispatchEvent(new CustomEvent("error", { detail }));
         }"""
     )
-    expect(first.locator("#status")).to_contain_text("could not be negotiated")
+    expect(first.locator("#status")).to_contain_text("could not be agreed on")
     expect(first.locator("#status")).not_to_contain_text("0900")
 
 
@@ -393,7 +393,7 @@ def test_a_room_that_is_refused_after_a_restart(call: Call, complaints: list[str
         page.wait_for_load_state("networkidle")
     short = {**env, "SIGNALING_MAX_ROOM_NAME": "5"}
     with server_process("-demo", "-port", port, env=short):
-        expect(page.locator("#banner")).to_contain_text("does not let you back into this room")
+        expect(page.locator("#banner")).to_contain_text("does not let you into this room again")
     with server_process("-demo", "-port", port, env=env):
         expect(page.locator("#banner")).to_be_hidden(timeout=30_000)
 
@@ -527,7 +527,7 @@ def test_a_question_that_is_refused_during_the_call(join_unanswered: Call) -> No
     """The call says what to do about the refusal, and its buttons ask again."""
     page = join_unanswered("late")
     page.evaluate("refuse()")
-    expect(page.locator("#banner")).to_contain_text("not allowed to use your camera")
+    expect(page.locator("#banner")).to_contain_text("may not use your camera")
     page.locator("#camera").click()
     expect(page.locator("#banner")).to_be_hidden()
     expect(page.locator('.tile[data-client-id="me"]')).to_have_attribute("data-video", "on")
