@@ -14,12 +14,15 @@ run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 80
 demo: .venv/run  ## start the server with the demo page; flags go into ARGS here too
 	$(BIN)/python main.py -demo $(ARGS)
 
+# Two files of tests at once, since many tests wait. With -n 2 they would run without -X dev.
+TWO := --dist loadfile --tx "2*popen//python=$(BIN)/python -X dev"
+
 test: .venv/test  ## run the tests, except in a browser; pytest's arguments go into ARGS
-	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(ARGS)
+	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(TWO) $(ARGS)
 
 coverage: .venv/test  ## run the same tests, and show what of the server they do not reach
 	$(BIN)/coverage erase
-	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(ARGS)
+	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(TWO) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -300,7 +300,10 @@ async def test_a_full_server_says_so(caplog: pytest.LogCaptureFixture) -> None:
         return [record.message for record in caplog.records if record.levelname == "WARNING"]
 
     async with served() as server:
-        server.listener._max_files = await come_and_go() + 2
+        fd = await come_and_go()
+        while (same := await come_and_go()) != fd:  # Files of earlier tests may still be closed.
+            fd = same
+        server.listener._max_files = fd + 2
         await come_and_go()
         assert warnings() == []
         server.listener._max_files -= 1
