@@ -47,8 +47,9 @@ def websocket_protocol(
         interval = handler.ping_interval or 0
         timeout = interval if handler.ping_timeout is None else handler.ping_timeout
         limits = _limits(handler.max_message_size, interval, timeout)
-    if isinstance(handler.request.connection, UpgradeConnection):
-        return LoopProtocol(handler, limits)
+    connection = handler.request.connection
+    if isinstance(connection, UpgradeConnection):
+        return LoopProtocol(handler, limits, connection.turns)
     return StreamProtocol(handler, limits)
 
 

@@ -38,9 +38,6 @@ class Limits:
     end_timeout: float = 60.0
     """For everything after a close. Otherwise a peer that takes a byte now and then could keep the
     unsent data in memory for ever. Reading 4 MiB in this time takes 70 kB/s."""
-    turn: float = 0.005
-    """For handling the messages of one peer before it is the others' turn. What a peer sends in one
-    piece can cost a thousand times as much if each message is passed on to a full room."""
     grace: float = 0.01
     """For reading on before a peer is given up. If the event loop was held up until now, a pong may
     have come that it has not read yet."""

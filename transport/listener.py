@@ -34,6 +34,7 @@ from tornado.web import Application
 
 from transport.handshake import has_token
 from transport.private import HeadStream
+from transport.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Listener:
         self.http_server = http_server
         self.handshake_timeout = handshake_timeout
         self.upgrades = upgrades
+        self.turns = Turns()
         self.arriving: set[UpgradeConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._max_files = sys.maxsize
@@ -131,6 +133,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+        self.turns = listener.turns
         self._received = bytearray()
         self._start_line: RequestStartLine | None = None
         self._refused = False

@@ -11,8 +11,9 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from tornado.concurrent import future_set_result_unless_cancelled
 from tornado.escape import json_encode, utf8
@@ -24,16 +25,16 @@ from transport.handshake import key
 from transport.listener import UpgradeConnection
 from transport.private import HandlerProtocol, unmask
 from transport.timekeeper import Timekeeper, unacknowledged
+from transport.turns import BURST, MAX_DEBT, SHARE, Turns
+
+SLICE = 8 * 1024
+"""Bytes that are parsed before looking at the clock: 1,000 empty frames take a millisecond."""
 
 # As a global: looking up a member of an Enum costs more than comparing with it.
 _OPEN = State.OPEN
 
 # Exceptions of a handler that end its connection but not the server.
 _FAILURES = (Exception, asyncio.CancelledError)
-
-
-class End(NamedTuple):
-    """The peer sends nothing more (TCP's FIN)."""
 
 
 def _discard(data: bytes) -> None:
@@ -53,9 +54,15 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     # Attributes of the class for values that rarely change: they cost an idle connection nothing.
     _subprotocol: str | None = None
     _handler_busy = False
-    """Whether a coroutine of the handler runs, or the next turn is awaited."""
-    _pending: Sequence[Event | End] = ()
+    """Whether a coroutine of the handler runs, or the peer waits for its turn."""
+    _pending: Sequence[Event] = ()
     """Events that came after the one that the handler is busy with."""
+    _unread = b""
+    """Data that came after those, not parsed yet."""
+    _ended = False
+    """Whether the peer's end came after that."""
+    _time_left = inf
+    """Seconds that the peer may use before it has to wait for its turn; see `transport.turns`."""
     _write_paused = False
     """Whether much is unsent."""
     _drain_waiters: list[asyncio.Future[None]] | None = None
@@ -65,9 +72,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     _handler_told = False
     """Whether the handler has been told that the connection is over."""
 
-    def __init__(self, handler: WebSocketHandler, limits: Limits) -> None:
+    def __init__(self, handler: WebSocketHandler, limits: Limits, turns: Turns) -> None:
         super().__init__(handler)
         self.start_keeping_time(limits)
+        self._turns = turns
         self._transport: asyncio.Transport | None = None
         self._parser = FrameParser(limits.max_message_size, unmask)
         self._connection = Connection(_discard)
@@ -116,19 +124,34 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     # What the event loop calls
 
     def data_received(self, data: bytes) -> None:
-        events = self._parser.feed(data)
         if self._handler_busy:
             self._pause_reading()
-            self._pending = [*self._pending, *events]
+            self._unread += data
+            return
+        liveness = self._liveness
+        now = perf_counter()
+        time_left = self._time_left + (now - liveness.heard) * SHARE
+        if time_left > BURST:
+            time_left = BURST
+        liveness.heard = now
+        if time_left > 0.0:
+            end = now + time_left
+            if len(data) <= SLICE:
+                self._handle(self._parser.feed(data), end)
+            else:
+                self._read(data, end)
+            self._time_left = end - perf_counter()
         else:
-            self._handle(events)
+            self._time_left = time_left
+            self._unread = data
+            self._wait_for_turn()
 
     def eof_received(self) -> bool:
         """Take note that the peer sends nothing more. Pending data is still sent to it."""
         if self._handler_busy:
-            self._pending = [*self._pending, End()]
+            self._ended = True
         else:
-            self._handle([End()])
+            self._end()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,16 +179,22 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     # Reading
 
-    def _handle(self, events: Sequence[Event | End]) -> None:
-        """Handle events in order until the handler is busy or the turn is over."""
-        self._liveness.heard = now = perf_counter()
-        turn_ends = now + self._limits.turn
+    def _read(self, data: bytes, end: float) -> None:
+        """Parse data and handle what is in it, until the handler is busy or it is time to end."""
+        for start in range(0, len(data), SLICE):
+            if self._handler_busy:
+                self._unread = data[start:]
+                return
+            self._handle(self._parser.feed(data[start : start + SLICE]), end)
+            if start + SLICE < len(data) and not self._handler_busy and perf_counter() > end:
+                self._wait_for_turn()
+
+    def _handle(self, events: Sequence[Event], end: float) -> None:
+        """Handle events in order, until the handler is busy or it is time to end."""
         connection = self._connection
         for position, event in enumerate(events, 1):
             if connection.state is not _OPEN and not connection.is_reading:
-                if isinstance(event, End) and connection.state is State.DISCARDING:
-                    self._flush()
-                continue
+                return
             if isinstance(event, (str, bytes)):
                 try:
                     running = self.handler.on_message(event)
@@ -182,18 +211,20 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             elif isinstance(event, Close):
                 connection.receive_close(event)
                 self._flush()
-            elif isinstance(event, End):
-                self._flush()
             else:
                 self._refuse(*event)
-            if self._handler_busy:
-                self._pending = events[position:]
-                return
-            if position < len(events) and perf_counter() > turn_ends:
-                self._pending = events[position:]
-                self._handler_busy = True
-                self._loop.call_soon(self._continue)
-                return
+            if position < len(events):
+                if not self._handler_busy and perf_counter() > end:
+                    self._wait_for_turn()
+                if self._handler_busy:
+                    self._pending = events[position:]
+                    return
+
+    def _end(self) -> None:
+        """Take the peer's end, which matters while its messages do or while it is awaited."""
+        if self._connection.is_reading or self._connection.state is State.DISCARDING:
+            self._connection.receive_end()
+            self._flush()
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call the handler. Nothing is read until what it returns, if awaitable, is done."""
@@ -210,11 +241,32 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     def _await(self, running: Awaitable[None]) -> None:
         self._call(lambda: running)
 
-    def _continue(self, _: object = None) -> None:
-        """Go on: the handler is done, or it is this peer's turn again."""
+    def _continue(self, _: object) -> None:
+        """Go on when the handler is done."""
+        self._go_on(perf_counter() + BURST)
+
+    def _wait_for_turn(self) -> None:
+        self._handler_busy = True
+        self._turns.wait(max(-self._time_left, 0.0), self._take_turn)
+
+    def _take_turn(self, end: float) -> None:
+        now = perf_counter()
+        # The time that it waited does not count as time in which it left others theirs.
+        self._liveness.heard = now
+        self._go_on(end)
+        self._time_left = max(self._time_left - (perf_counter() - now), -MAX_DEBT)
+
+    def _go_on(self, end: float) -> None:
+        """Handle what has come in the meantime."""
         self._handler_busy = False
         events, self._pending = self._pending, ()
-        self._handle(events)
+        self._handle(events, end)
+        if self._unread and not self._handler_busy:
+            data, self._unread = self._unread, b""
+            self._read(data, end)
+        if self._ended and not self._handler_busy:
+            self._ended = False
+            self._end()
         if self._handler_busy:
             return
         if self._connection.is_reading:
@@ -344,7 +396,6 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def _flush(self) -> None:
         """End the connection when all is sent; the time for that is limited as in `close`."""
-        self._connection.receive_end()
         self._wait_for_end()
         if self._transport is not None:
             self._transport.close()

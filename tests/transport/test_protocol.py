@@ -148,17 +148,34 @@ async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read() -> None:
         assert (await client.receive_frame()).payload == b"and now each again"
 
 
-async def test_one_peer_does_not_keep_the_others_waiting() -> None:
-    """Its messages are handled for five milliseconds, then others have a turn; order is kept."""
+def only_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let peers do nothing but in turns, one step each."""
+    monkeypatch.setattr("transport.protocol.BURST", 0.0)
+    monkeypatch.setattr("transport.turns.TURN", 0.0)
+
+
+class Slow(Recorder):
+    """Takes 50 µs for a message."""
+
+    order: list[str | bytes]
+
+    def on_message(self, message: str | bytes) -> None:
+        self.order.append(message)
+        end = perf_counter() + 0.00005
+        while perf_counter() < end:
+            pass
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str | bytes]:
+    """Return the messages to `Slow`, in the order in which they are handled."""
     order: list[str | bytes] = []
+    monkeypatch.setattr(Slow, "order", order, raising=False)
+    return order
 
-    class Slow(Recorder):
-        def on_message(self, message: str | bytes) -> None:
-            order.append(message)
-            end = perf_counter() + 0.00005
-            while perf_counter() < end:
-                pass
 
+async def test_one_peer_does_not_keep_the_others_waiting(order: list[str | bytes]) -> None:
+    """It has its share of the time and then takes turns. The order of its messages is kept."""
     async with served(Slow) as server:
         many, one = await server.connect(), await server.connect()
         many.write(b"".join(text_frame(str(count)) for count in range(5000)))
@@ -167,6 +184,26 @@ async def test_one_peer_does_not_keep_the_others_waiting() -> None:
         assert order.index("one") < 2500
         order.remove("one")
         assert order == [str(count) for count in range(5000)]
+
+
+async def test_many_peers_together_do_not_keep_another_waiting(order: list[str | bytes]) -> None:
+    """They share a turn, and the other is served whenever its messages come."""
+    async with served(Slow) as server:
+        crowd = [await server.connect() for _ in range(20)]
+        one = await server.connect()
+        for number, each in enumerate(crowd):
+            each.write(b"".join(text_frame(f"{number} {count}") for count in range(500)))
+        await until(lambda: len(order) > 1500)  # Everyone has used more than its share.
+        for count in range(5):
+            before = len(order)
+            await one.send(text_frame(f"one {count}"))
+            await until(lambda count=count: f"one {count}" in order)  # type: ignore[misc]
+            # Of a turn in progress, one more, and what the test itself takes.
+            assert order.index(f"one {count}") - before < 1000
+        await until(lambda: len(order) == 20 * 500 + 5)
+        for number in range(20):
+            mine = [text for text in order if str(text).startswith(f"{number} ")]
+            assert mine == [f"{number} {count}" for count in range(500)]
 
 
 # Handlers that are coroutines
@@ -266,13 +303,15 @@ async def works_beside(server: Served) -> None:
 # The end
 
 
-@pytest.mark.parametrize("turn", [0.005, 0.0])
+@pytest.mark.parametrize("in_turns", [False, True])
 @pytest.mark.parametrize("handler_class", [Recorder, Busy])
 async def test_what_was_sent_before_a_half_close_is_handled(
-    handler_class: type[Recorder], turn: float
+    handler_class: type[Recorder], in_turns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This holds however many turns it takes. Then the handler is told of the end."""
-    async with served(handler_class, limits={"turn": turn}) as server:
+    if in_turns:
+        only_turns(monkeypatch)
+    async with served(handler_class) as server:
         client = await server.connect()
         handler = await server.handler()
         client.write(b"".join(text_frame(str(count)) for count in range(100)))
@@ -698,12 +737,11 @@ class Flood(Recorder):
 
 @pytest.mark.parametrize("half_closed", [True, False])
 async def test_a_peer_that_takes_nothing_is_dropped_though_the_handler_is_busy(
-    half_closed: bool,
+    half_closed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The handler would wait for ever."""
-    async with served(
-        Flood, buffer=SMALL_BUFFER, websocket_ping_interval=0.1, limits={"turn": 0.0}
-    ) as server:
+    only_turns(monkeypatch)
+    async with served(Flood, buffer=SMALL_BUFFER, websocket_ping_interval=0.1) as server:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         client.stop_reading()
@@ -711,7 +749,7 @@ async def test_a_peer_that_takes_nothing_is_dropped_though_the_handler_is_busy(
         client.write(text_frame("") * 100 + text_frame("flood"))
         if half_closed:
             client.half_close()
-            await until(lambda: bool(handler.ws_connection._pending))
+            await until(lambda: handler.ws_connection._ended)
         await handler.is_closed()
 
 
