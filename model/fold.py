@@ -33,13 +33,6 @@ class Decoder(Generic[T]):
         self.decode_exact = msgspec.json.Decoder(cls).decode
         """Decode an object whose keys are spelled exactly, and ignore all others."""
 
-    def decode(self, text: str | Raw) -> T:
-        """Decode an object that has all it needs, perhaps with keys in another case."""
-        try:
-            return self.decode_exact(text)
-        except msgspec.ValidationError:
-            return self.decode_folded(text)
-
     def decode_folded(self, text: str | Raw) -> T:
         """Decode an object whose keys are spelled in any case.
 

@@ -7,7 +7,6 @@ is msgspec's work; keys of what clients send match in any case (see `model.fold`
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, TypeVar
@@ -154,28 +153,21 @@ def decode_message(data: str | bytes) -> ReceiveMessage:
         # Bytes may not be UTF-8, and what they hold is passed on.
         text = data if isinstance(data, str) else data.decode()
         try:
-            return _decode_message(text)
+            message = _RECEIVE_MESSAGE.decode_exact(text)
         except msgspec.ValidationError:
-            raise
+            return _RECEIVE_MESSAGE.decode_folded(text)
         except msgspec.DecodeError:
             # A second reading takes a hundred times as long as the first.
             if len(text.encode()) > MAX_SURROGATES_SIZE:
                 raise
             # msgspec refuses such escapes even in a payload that it does not decode: hence a
             # second attempt here, and none for payloads.
-            return _decode_message(_without_lone_surrogates(text))
+            return _RECEIVE_MESSAGE.decode_folded(_without_lone_surrogates(text))
+        if message.type is None or message.payload is UNSET:
+            return _RECEIVE_MESSAGE.decode_folded(text)
+        return message
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidMessageError(str(error)) from None
-
-
-def _decode_message(text: str) -> ReceiveMessage:
-    try:
-        message = _RECEIVE_MESSAGE.decode_exact(text)
-        if message.type is not None and message.payload is not UNSET:
-            return message
-    except msgspec.ValidationError:
-        pass
-    return _RECEIVE_MESSAGE.decode_folded(text)
 
 
 def _without_lone_surrogates(text: str) -> str:
@@ -186,12 +178,12 @@ def _without_lone_surrogates(text: str) -> str:
 
 def decode_join_room(payload: EncodedPayload) -> JoinRoomPayload:
     """Decode the payload of a join. Raises InvalidPayloadError."""
-    return _decode_payload(_JOIN_ROOM.decode, payload)
+    return _decode_payload(_JOIN_ROOM, payload)
 
 
 def decode_sdp(payload: EncodedPayload) -> SDPPayload:
     """Decode the payload of an offer or an answer. Raises InvalidPayloadError."""
-    description = _decode_payload(_SDP.decode, payload)
+    description = _decode_payload(_SDP, payload)
     if memoryview(description.sdp)[0] != ord('"'):
         raise InvalidPayloadError("sdp is not a string")
     return description
@@ -202,21 +194,26 @@ def decode_ice_candidate(payload: EncodedPayload) -> IceCandidatePayload:
 
     A `candidate` that is absent or null, with which browsers end their candidates, is read as "".
     """
-    found = _decode_payload(_ICE_CANDIDATE.decode, payload)
+    found = _decode_payload(_ICE_CANDIDATE, payload)
     # What an object may lack is looked for in another case, but only if there can be one.
-    if isinstance(payload, Raw) and (
+    if payload is not UNSET and (
         (found.usernameFragment is UNSET and may_have(payload, "usernamefragment"))
         or (found.sdpMid is None and may_have(payload, "sdpmid"))
         or (found.sdpMLineIndex is None and may_have(payload, "sdpmlineindex"))
     ):
-        found = _decode_payload(_ICE_CANDIDATE.decode_folded, payload)
+        found = _decode_payload(_ICE_CANDIDATE, payload, folded=True)
     return found
 
 
-def _decode_payload(decode: Callable[[Raw], T], payload: EncodedPayload) -> T:
-    if isinstance(payload, UnsetType):
+def _decode_payload(decoder: Decoder[T], payload: EncodedPayload, folded: bool = False) -> T:
+    if payload is UNSET:
         raise InvalidPayloadError("no payload")
     try:
-        return decode(payload)
+        if not folded:
+            try:
+                return decoder.decode_exact(payload)
+            except msgspec.ValidationError:
+                pass
+        return decoder.decode_folded(payload)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidPayloadError(str(error)) from None
