@@ -54,7 +54,7 @@ clean:  ## remove what was installed and what was built
 
 # Another Python than the environment's, if one is asked for, makes the environment anew.
 ifneq ($(origin PYTHON),file)
-version_of = $(shell $(1) -c 'import sys; print(sys.version)' 2>&1)
+version_of = $(shell { $(1) -c 'import sys; print(sys.version)'; } 2>&1)
 ifneq ($(call version_of,$(PYTHON)),$(call version_of,$(BIN)/python))
 .PHONY: .venv/run
 endif

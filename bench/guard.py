@@ -27,21 +27,16 @@ def environment() -> dict[str, str]:
 
 def _popen(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """Start a process in a group of its own, so that Ctrl-C reaches only the bench."""
-    if os.name == "posix":
-        options["process_group"] = 0
-    return subprocess.Popen(argv, **options)
+    return subprocess.Popen(argv, process_group=0, **options)
 
 
 def kill(pid: int) -> None:
     """End a process that `Guard` started, and its descendants, by force.
 
-    Does nothing if it has ended. On Windows the descendants are left.
+    Does nothing if it has ended.
     """
     with suppress(OSError):
-        if os.name == "posix":
-            os.killpg(pid, signal.SIGKILL)
-        else:
-            os.kill(pid, signal.SIGTERM)
+        os.killpg(pid, signal.SIGKILL)
 
 
 class Guard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from pathlib import Path
 
 
@@ -38,11 +39,6 @@ def describe() -> dict[str, str]:
 
 def raise_file_limit(wanted: int) -> int:
     """Raise the limit of open files towards `wanted`, for children too; return the new limit."""
-    try:
-        import resource
-    except ImportError:
-        # Windows has no such limit.
-        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     infinite = resource.RLIM_INFINITY
     if soft == infinite or soft >= wanted:

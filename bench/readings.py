@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 
 import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -19,11 +18,7 @@ class Footprint:
     rss: int
     """Resident bytes, summed over the processes. Pages that they share count once for each."""
     descriptors: int
-    """Open descriptors (handles on Windows)."""
-
-
-# Windows counts handles instead. Each system has only one of the two methods.
-_descriptors = operator.methodcaller("num_handles" if psutil.WINDOWS else "num_fds")
+    """Open file descriptors."""
 
 
 class Tree:
@@ -66,7 +61,7 @@ class Tree:
         for process in self.processes():
             try:
                 rss += process.memory_info().rss
-                descriptors += _descriptors(process)
+                descriptors += process.num_fds()
             except psutil.NoSuchProcess:
                 continue
         return Footprint(rss, descriptors)
