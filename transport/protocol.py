@@ -263,7 +263,8 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self._handle(events, end)
         if self._unread and not self._handler_busy:
             data, self._unread = self._unread, b""
-            self._read(data, end)
+            if self._connection.is_reading:
+                self._read(data, end)
         if self._ended and not self._handler_busy:
             self._ended = False
             self._end()
