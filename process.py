@@ -22,7 +22,7 @@ REST = 1 / 8
 """The part of a crowd that may be left when it counts as gone."""
 
 SCAVENGE_DELAY = 1.0
-"""Seconds in which a crowd may come back, and what the last clients had is freed."""
+"""Seconds to wait: the crowd may come back, and the objects of the last clients are freed."""
 
 
 # Signals
@@ -31,8 +31,8 @@ SCAVENGE_DELAY = 1.0
 def begin() -> None:
     """Make SIGTERM and SIGINT end the process with 0 while there is nothing to be closed yet.
 
-    As the first process of a container it would not be ended by them at all, nor as one that was
-    started by a thread which blocks them.
+    By default these signals do not end the first process of a container, nor one that was started
+    by a thread which blocks them.
 
     Standard descriptors that are closed are opened on the null device. Otherwise the next socket
     would get the number of stderr, and its peer the log.
@@ -75,7 +75,7 @@ def stop_event() -> "asyncio.Event":
 
 
 def ignore_stop_signals() -> None:
-    """Ignore them from now to the process's end, for which Python restores the default actions."""
+    """Ignore SIGTERM and SIGINT from now on: at its end Python restores the default actions."""
     # One that comes while its handler is taken away would be reported as an error.
     block_stop_signals()
     for number in STOP_SIGNALS:
@@ -83,7 +83,7 @@ def ignore_stop_signals() -> None:
 
 
 def block_stop_signals() -> None:
-    """Leave them to the other threads."""
+    """Leave SIGTERM and SIGINT to the other threads."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 

@@ -96,8 +96,8 @@ class Handler(WebSocketHandler):
         try:
             self._begin()
         except BaseException:
-            # After `open` has failed, LoopProtocol calls this and Tornado's protocol does not. A
-            # second call does nothing.
+            # After `open` has failed, LoopProtocol calls this too, and Tornado's protocol does not.
+            # A second call does nothing.
             self.on_close()
             raise
 
@@ -109,7 +109,8 @@ class Handler(WebSocketHandler):
         self._loop = asyncio.get_running_loop()
         self._next_keepalive = self._loop.time()
         self._keep_alive_later()
-        # They are not needed any more, and take a third of the memory of an idle connection.
+        # Tornado's request and template functions are not needed any more. They are a third of the
+        # memory of an idle connection.
         del self.request, self.ui
 
     def on_close(self) -> None:

@@ -1,6 +1,7 @@
-"""JSON objects whose keys may be spelled in any case, as Go reads them (encoding/json, fold.go).
+"""JSON objects whose keys may be spelled in any case, like those that Go reads (encoding/json).
 
-A key that is spelled exactly beats one in another case, and of equals the last one counts.
+A key that is spelled exactly beats one in another case, and of equals the last one counts. In Go
+the last one counts in any case.
 """
 
 import dataclasses
@@ -57,9 +58,10 @@ def may_have(data: Raw, name: str) -> bool:
 
 
 def _members_decoder(names: list[str]) -> msgspec.json.Decoder[dict[str, Raw]]:
-    """Return a decoder of the members of an object that differ from `names` in case at the most.
+    """Return a decoder of the members of an object whose keys are among `names`, in any case.
 
-    A name in capitals stands for every spelling that is not the exact one; "" for all other keys.
+    It returns a member under its name if that is spelled exactly, and under the name in capitals if
+    it is spelled in any other case. All other keys become "".
     """
     other_cases = {name.casefold(): name.upper() for name in names}
 

@@ -28,7 +28,8 @@ MAX_SURROGATES_SIZE = 64 * 1024
 class MessageType(StrEnum):
     """What a message is about.
 
-    The seven types that the original names, then three that it spells out where it needs them.
+    The seven types that the original names, then two that it has as literals, and the `pong` with
+    which some clients answer a `ping`.
     """
 
     NOTIFY_CLIENT_ID = "notify-client-id"

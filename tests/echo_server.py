@@ -18,7 +18,7 @@ from transport.listener import Listener
 
 try:
     from uvloop import new_event_loop
-except ImportError:  # uvloop does not exist for Windows.
+except ImportError:  # uvloop is not installed.
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024

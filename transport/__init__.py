@@ -1,1 +1,1 @@
-"""What gorilla/websocket is to the original: connections that know nothing of signaling."""
+"""WebSocket connections, which know nothing of signaling. The original has gorilla/websocket."""

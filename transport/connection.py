@@ -24,7 +24,7 @@ something unexpected ended the connection, and clients reconnect after it."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a connection. Sizes are in bytes, times in seconds."""
+    """The limits of a connection. Sizes are in bytes; times are in seconds and for what is said."""
 
     max_message_size: int
     """For a message from the peer; a longer one closes the connection with 1009."""
@@ -49,13 +49,14 @@ class Limits:
 class State(Enum):
     """How close a connection is to its end (RFC 6455, section 7).
 
-    OPEN ── close() ──────────────────> CLOSING
-      │                                    │
-      ├── refuse(): the peer broke the ────┼──> DISCARDING
-      │   protocol, or is silent           │        │
-      ├── receive_close(), receive_end() ──┴────────┴──> FLUSHING
+    OPEN ── close() ─────────────────> CLOSING
+      │                                   │
+      ├── refuse(): the peer broke the ───┤
+      │   protocol, or is silent          ├──> DISCARDING
+      │                                   │        │ receive_end()
+      ├── receive_close(), receive_end() ─┴────────┴──> FLUSHING
       │
-      └── lose(), from any state ──────────────────────> CLOSED
+      └── lose(), from any state, for good ───────────> CLOSED
     """
 
     OPEN = auto()
@@ -63,7 +64,7 @@ class State(Enum):
     CLOSING = auto()
     """Our close is sent. What the peer sends is read until it closes too."""
     DISCARDING = auto()
-    """Our close is sent. What the peer sends is discarded until it closes too."""
+    """Our close is sent. What the peer sends is discarded until its stream ends."""
     FLUSHING = auto()
     """The peer sends nothing more. Pending data is still sent; then the connection closes."""
     CLOSED = auto()
@@ -131,19 +132,22 @@ class Connection:
     def refuse(self, code: int, reason: str) -> None:
         """Send our close if it has not been sent, and discard what the peer sends from now on."""
         self.close(code, reason)
-        self.state = State.DISCARDING
+        if self.is_reading:
+            self.state = State.DISCARDING
 
     # What the peer does
 
     def receive_close(self, close: Close) -> None:
         """Take the peer's close, and answer it with its own code unless it answers ours."""
         self.close(close.code)
-        self.peer_close = close
-        self.state = State.FLUSHING
+        if self.is_reading:
+            self.peer_close = close
+            self.state = State.FLUSHING
 
     def receive_end(self) -> None:
         """Take note that the peer sends nothing more: its TCP stream has ended."""
-        self.state = State.FLUSHING
+        if self.state is not State.CLOSED:
+            self.state = State.FLUSHING
 
     def lose(self) -> None:
         """Take note that the connection is lost, or given up."""

@@ -53,14 +53,14 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     # Attributes of the class for values that rarely change: they cost an idle connection nothing.
     _subprotocol: str | None = None
-    _handler_busy = False
-    """Whether a coroutine of the handler runs, or the peer waits for its turn."""
+    _busy = False
+    """Whether what comes has to wait: for a coroutine of the handler, or for the peer's turn."""
     _pending: Sequence[Event] = ()
-    """Events that came after the one that the handler is busy with."""
+    """Events that wait."""
     _unread = b""
-    """Data that came after those, not parsed yet."""
+    """Data that came after those and is not parsed yet."""
     _ended = False
-    """Whether the peer's end came after that."""
+    """Whether the peer's stream ended after that."""
     _time_left = inf
     """Seconds that the peer may use before it has to wait for its turn; see `transport.turns`."""
     _write_paused = False
@@ -118,13 +118,13 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self._call(handler.open, *handler.open_args, **handler.open_kwargs)
         if early:
             self.data_received(early)
-        if not self._handler_busy:
+        if not self._busy:
             self._resume_reading()
 
     # What the event loop calls
 
     def data_received(self, data: bytes) -> None:
-        if self._handler_busy:
+        if self._busy:
             self._pause_reading()
             self._unread += data
             return
@@ -148,7 +148,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Take note that the peer sends nothing more. Pending data is still sent to it."""
-        if self._handler_busy:
+        if self._busy:
             self._ended = True
         else:
             self._end()
@@ -182,21 +182,22 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     def _read(self, data: bytes, end: float) -> None:
         """Parse data and handle what is in it, until the handler is busy or it is time to end."""
         for start in range(0, len(data), SLICE):
-            if self._handler_busy:
+            if self._busy:
                 self._unread = data[start:]
                 return
             self._handle(self._parser.feed(data[start : start + SLICE]), end)
-            if start + SLICE < len(data) and not self._handler_busy and perf_counter() > end:
+            if start + SLICE < len(data) and not self._busy and perf_counter() > end:
                 self._wait_for_turn()
 
     def _handle(self, events: Sequence[Event], end: float) -> None:
         """Handle events in order, until the handler is busy or it is time to end."""
         connection = self._connection
         for position, event in enumerate(events, 1):
+            # The state is compared first because it is OPEN nearly always, and that costs less.
             if connection.state is not _OPEN and not connection.is_reading:
                 return
             if isinstance(event, (str, bytes)):
-                try:
+                try:  # As in `_call`, which would cost 0.2 µs more.
                     running = self.handler.on_message(event)
                 except _FAILURES:
                     self._fail()
@@ -214,9 +215,9 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             else:
                 self._refuse(*event)
             if position < len(events):
-                if not self._handler_busy and perf_counter() > end:
+                if not self._busy and perf_counter() > end:
                     self._wait_for_turn()
-                if self._handler_busy:
+                if self._busy:
                     self._pending = events[position:]
                     return
 
@@ -234,7 +235,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self._fail()
             return
         if done is not None:
-            self._handler_busy = True
+            self._busy = True
             self._pause_reading()
             done.add_done_callback(self._continue)
 
@@ -246,7 +247,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self._go_on(perf_counter() + BURST)
 
     def _wait_for_turn(self) -> None:
-        self._handler_busy = True
+        self._busy = True
         self._turns.wait(max(-self._time_left, 0.0), self._take_turn)
 
     def _take_turn(self, end: float) -> None:
@@ -258,17 +259,17 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def _go_on(self, end: float) -> None:
         """Handle what has come in the meantime."""
-        self._handler_busy = False
+        self._busy = False
         events, self._pending = self._pending, ()
         self._handle(events, end)
-        if self._unread and not self._handler_busy:
+        if self._unread and not self._busy:
             data, self._unread = self._unread, b""
             if self._connection.is_reading:
                 self._read(data, end)
-        if self._ended and not self._handler_busy:
+        if self._ended and not self._busy:
             self._ended = False
             self._end()
-        if self._handler_busy:
+        if self._busy:
             return
         if self._connection.is_reading:
             self._resume_reading()
@@ -348,7 +349,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def _is_reading(self) -> bool:
         # Nothing is read while the handler is busy. It may be waiting for the peer to take data.
-        return not self._handler_busy
+        return not self._busy
 
     # The end
 
@@ -377,7 +378,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self.abort()
 
     def _give_up(self) -> None:
-        if self._handler_busy:
+        if self._busy:
             # The peer takes nothing, a close neither, and the handler may be waiting for it.
             self.abort()
         else:
@@ -404,7 +405,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def _tell_handler(self) -> None:
         """Tell the handler that the connection is over: once, and not while it is busy."""
-        if self._handler_busy or self._handler_told:
+        if self._busy or self._handler_told:
             return
         self._handler_told = True
         try:

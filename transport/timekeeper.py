@@ -23,8 +23,8 @@ class _HasFileno(Protocol):
 def unacknowledged(sock: _HasFileno) -> int:
     """Return the bytes that the kernel has not sent, or the peer's not confirmed; 0 if unknown.
 
-    To see whether the kernel takes more would not do, since it waits until a third of its buffer is
-    free: a peer that read 100 to 300 kB/s was dropped after 4 to 6 MB, before it got to the close.
+    Whether the kernel takes more would show too late, since it waits until a third of its buffer is
+    free: a peer that reads 100 kB/s would be dropped although it keeps reading.
     """
     if sys.platform == "linux":
         with suppress(OSError):

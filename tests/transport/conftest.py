@@ -9,7 +9,7 @@ import pytest
 LOOPS = {"asyncio": asyncio.new_event_loop}
 try:
     import uvloop
-except ImportError:  # uvloop does not exist for Windows.
+except ImportError:  # uvloop is not installed.
     pass
 else:
     LOOPS["uvloop"] = uvloop.new_event_loop

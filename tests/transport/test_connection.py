@@ -40,6 +40,27 @@ def test_a_close_is_sent_once(connection: Connection, sent: list[bytes]) -> None
     assert connection.is_reading
 
 
+def test_a_lost_connection_stays_lost(connection: Connection, sent: list[bytes]) -> None:
+    connection.lose()
+    assert not connection.close(1000)
+    connection.refuse(1002, "broken")
+    connection.receive_close(Close(1000, None))
+    connection.receive_end()
+    assert connection.state is State.CLOSED
+    assert sent == []
+
+
+def test_only_the_end_of_the_stream_ends_the_discarding(connection: Connection) -> None:
+    connection.refuse(1002, "broken")
+    connection.receive_close(Close(1000, None))
+    states = [connection.state]
+    connection.receive_end()
+    states.append(connection.state)
+    connection.refuse(1002, "broken")
+    states.append(connection.state)
+    assert states == [State.DISCARDING, State.FLUSHING, State.FLUSHING]
+
+
 def test_a_close_of_the_peer_is_answered_with_its_code(
     connection: Connection, sent: list[bytes]
 ) -> None:

@@ -39,8 +39,10 @@ async def starting(script: Path) -> AsyncIterator[Start]:
     async def start() -> Client:
         client = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-u",
-            str(script),
+            "-uc",
+            # A shell that runs the tests in the background has SIGINT ignored, by its children too.
+            "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+            f"runpy.run_path({str(script)!r}, run_name='__main__')",
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
