@@ -64,6 +64,7 @@ async def come_and_go(url: str, dice: random.Random, others: deque[str]) -> None
             await end(peer)
 
 
+@pytest.mark.timeout(seconds=300)  # While coverage is measured, it takes ten times as long.
 @pytest.mark.skipif(not FILE_DESCRIPTORS.exists(), reason="needs /dev/fd: run it on Linux or macOS")
 async def test_nothing_remains_of_clients_that_have_gone() -> None:
     """After 200 clients have each joined and left ten times at once, nothing of them remains.

@@ -55,6 +55,8 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     _subprotocol: str | None = None
     _busy = False
     """Whether what comes has to wait: for a coroutine of the handler, or for the peer's turn."""
+    _awaits_turn = False
+    """Whether it is the peer's turn for which it has to wait."""
     _pending: Sequence[Event] = ()
     """Events that wait."""
     _unread = b""
@@ -161,8 +163,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             if not waiter.done():
                 waiter.set_exception(WebSocketClosedError())
                 waiter.exception()  # Marks it as seen: it may not be awaited.
-        self._connection.lose()
-        self._tell_handler()
+        self._lose()
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -247,10 +248,13 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         self._go_on(perf_counter() + BURST)
 
     def _wait_for_turn(self) -> None:
-        self._busy = True
+        self._busy = self._awaits_turn = True
         self._turns.wait(max(-self._time_left, 0.0), self._take_turn)
 
     def _take_turn(self, end: float) -> None:
+        if not self._awaits_turn:
+            return  # The connection was lost meanwhile.
+        self._awaits_turn = False
         now = perf_counter()
         # The time that it waited does not count as time in which it left others theirs.
         self._liveness.heard = now
@@ -366,10 +370,17 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once. A handler that is not busy is told before this returns."""
-        self._connection.lose()
         self._set_timer(None)
         if self._transport is not None:
             self._transport.abort()
+        self._lose()
+
+    def _lose(self) -> None:
+        """Take note that the connection is lost. What waits for its turn is given up with it."""
+        self._connection.lose()
+        if self._awaits_turn:
+            self._awaits_turn = self._busy = False
+            self._pending, self._unread = (), b""
         self._tell_handler()
 
     def _fail(self) -> None:
