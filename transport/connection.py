@@ -24,7 +24,7 @@ something unexpected ended the connection, and clients reconnect after it."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a connection. Sizes are in bytes; times are in seconds and for what is said."""
+    """The limits of a connection: sizes in bytes, times in seconds, each with what it is for."""
 
     max_message_size: int
     """For a message from the peer; a longer one closes the connection with 1009."""
