@@ -10,14 +10,22 @@ const BEINGS = `badger beaver bison crane dolphin eagle falcon ferret finch fox 
   jaguar kestrel koala lark lemur lynx marten moose newt ocelot osprey otter owl panda pelican
   puffin raven robin seal sparrow stork swan tapir tiger walrus whale wren`.split(/\s+/);
 
+// No vowels, since those would make words. An l looks like 1 and I, and n sounds like m.
+const LETTERS = "bcdfghjkmpqrstvwxz";
+
 /** Returns a name for a room that nobody has named. */
 export function proposedRoom() {
   // Two windows on one computer are meant to meet. Elsewhere, strangers must not.
   return isLocal() ? "demo" : randomRoom();
 }
 
+/**
+ * Returns a name that nobody finds by trying, like quiet-otter-kmtz-pqwd-xhcg. The two words are
+ * for people, who tell rooms apart by them. A name has log2(40 · 40) + 12 · log2(18) = 60.6 bits.
+ */
 function randomRoom() {
-  return `${anyOf(QUALITIES)}-${anyOf(BEINGS)}-${10 + random(90)}`;
+  const group = () => Array.from({ length: 4 }, () => anyOf(LETTERS)).join("");
+  return [anyOf(QUALITIES), anyOf(BEINGS), group(), group(), group()].join("-");
 }
 
 /** Returns the room that the address names; "" if none. */
@@ -52,12 +60,17 @@ export function isLocal() {
   return /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
 }
 
-/** @param {string[]} list */
+/** @param {string | string[]} list */
 function anyOf(list) {
   return list[random(list.length)];
 }
 
-/** @param {number} below */
+/**
+ * @param {number} below
+ * @returns {number}
+ */
 function random(below) {
-  return crypto.getRandomValues(new Uint32Array(1))[0] % below;
+  const [number] = crypto.getRandomValues(new Uint32Array(1));
+  // The highest numbers are drawn again if not every remainder occurs equally often among them.
+  return number < 2 ** 32 - (2 ** 32 % below) ? number % below : random(below);
 }

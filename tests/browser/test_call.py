@@ -4,6 +4,7 @@
 leaves a rejected promise unhandled.
 """
 
+import math
 import re
 from collections.abc import Callable
 from itertools import permutations
@@ -40,6 +41,8 @@ async (id) => {
   }
 }
 """
+
+PROPOSED = r"[a-z]+-[a-z]+(-[bcdfghjkmpqrstvwxz]{4}){3}"
 
 
 @pytest.fixture
@@ -271,20 +274,51 @@ def test_no_devices(open_tab: OpenTab, demo: str, launch: Launch) -> None:
     expect(page.locator('.tile[data-client-id="me"]')).to_have_attribute("data-video", "none")
 
 
-def test_an_insecure_origin(
+@pytest.fixture
+def elsewhere(
     open_tab: OpenTab, server: ServerProcess, launch: Launch, complaints: list[str]
-) -> None:
-    """A page that came over http from another machine says why there is no camera."""
+) -> Page:
+    """Return the lobby as it is when it came over http from another machine."""
     complaints.append("Cross-Origin-Opener-Policy header has been ignored")
-    elsewhere = launch(FAKE_DEVICES, GRANT, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1")
-    url = f"http://elsewhere.test:{server.port}/"
-    page = open_tab(url, browser=elsewhere, permissions=())
+    browser = launch(FAKE_DEVICES, GRANT, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1")
+    page = open_tab(f"http://elsewhere.test:{server.port}/", browser=browser, permissions=())
     assert not page.evaluate("isSecureContext")
-    expect(page.locator("#problem")).to_contain_text("https")
-    # Strangers must not meet there.
-    expect(page.locator("#room")).to_have_value(re.compile(r"^[a-z]+-[a-z]+-\d\d$"))
-    enter(page, "insecure")
-    expect(page.locator('.tile[data-client-id="me"]')).to_be_visible()
+    return page
+
+
+def test_an_insecure_origin(elsewhere: Page) -> None:
+    """A page that came over http from another machine says why there is no camera."""
+    expect(elsewhere.locator("#problem")).to_contain_text("https")
+    enter(elsewhere, "insecure")
+    expect(elsewhere.locator('.tile[data-client-id="me"]')).to_be_visible()
+
+
+def test_a_room_that_is_proposed_cannot_be_guessed(elsewhere: Page) -> None:
+    """Strangers do not meet in it: its name is one of more than 2**60, all equally probable."""
+    expect(elsewhere.locator("#room")).to_have_value(re.compile(f"^{PROPOSED}$"))
+    # So many names have every word, and every letter in every place.
+    rooms = elsewhere.evaluate(
+        """async () => {
+          const { proposedRoom } = await import("/rooms.js");
+          return Array.from({ length: 2000 }, proposedRoom);
+        }"""
+    )
+    parts = []
+    for room in rooms:
+        assert re.fullmatch(PROPOSED, room)
+        quality, being, *groups = room.split("-")
+        parts.append((quality, being, *"".join(groups)))
+    assert math.prod(len(set(choices)) for choices in zip(*parts, strict=True)) >= 2**60
+    # 2**32 is a multiple neither of the 40 words nor of the 18 letters, so that its last numbers
+    # would make some of them more probable.
+    assert elsewhere.evaluate(
+        """async () => {
+          const { proposedRoom } = await import("/rooms.js");
+          let drawn = 0;
+          crypto.getRandomValues = (numbers) => numbers.fill(drawn++ % 2 ? 0 : 2 ** 32 - 1);
+          return [proposedRoom(), drawn];
+        }"""
+    ) == ["amber-badger-bbbb-bbbb-bbbb", 2 * (2 + 12)]
 
 
 def test_the_server_is_gone_before_the_join(open_tab: OpenTab, complaints: list[str]) -> None:

@@ -9,6 +9,7 @@ from tests.browser.conftest import FAKE_DEVICES, REFUSE, Launch, OpenTab
 SIZES = [(320, 568), (390, 844), (568, 320), (768, 1024), (1280, 800)]
 
 NAMES = {
+    "proposed": "mellow-walrus-mmww-wwmm-mwmw",
     "uuid": "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
     "wide": "W" * 255,
     "emoji": "👩‍👩‍👧‍👦" * 36,
