@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET, Raw
 
+from model.fold import MAX_MARKS
 from model.message import (
     MAX_SURROGATES_SIZE,
     IceCandidatePayload,
@@ -53,6 +54,10 @@ def test_messages_are_compact_with_their_keys_in_order() -> None:
         (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
         (r"\ud83d\u0041", "\ufffdA"),
         (r"\\ud83d", r"\ud83d"),
+        (r"\\\ud83d\\", "\\\ufffd\\"),
+        (r"\uDE00\\\uD83D\\uDE00", "\ufffd\\\ufffd\\uDE00"),
+        (r"\u005cud83d\ud83d", "\\ud83d\ufffd"),
+        (r"\ud83d\ude00\ude00", "\U0001f600\ufffd"),
         (r"\ud83d\ude00", "\U0001f600"),
     ],
 )
@@ -71,6 +76,12 @@ def test_half_a_surrogate_pair_is_refused_in_a_long_message() -> None:
         with pytest.raises(InvalidMessageError):
             decode_message(text)
     assert room_id("{" + rest % ("x" * size, "\\ude00")) == "\U0001f600"
+
+
+def test_half_a_surrogate_pair_is_read_among_many_keys() -> None:
+    """That is so whatever else is in the message, as long as its keys are spelled exactly."""
+    rest = '"x":{"y":[]},' * (60_000 // 13)
+    assert room_id(f'{{{rest}"type":"join","payload":{{"room_id":"\\ud83d"}}}}') == "\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -194,17 +205,19 @@ def test_only_characters_that_go_folds_match() -> None:
     """Of all of Unicode, only the long s stands for a letter of a key (encoding/json, foldName)."""
     for key in WHOLE:
         rest = {name: value for name, value in WHOLE.items() if name != key}
-        # One object has every spelling of the key in which some character is not ASCII.
+        # These are the spellings of the key in which some character is not ASCII.
         characters = [chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000]
         folding = [it for it in characters if it.casefold().isascii() and it != "ſ"]
-        wrong = {
-            key[:start] + it + key[end:]: "wrong"
+        wrong = [
+            key[:start] + it + key[end:]
             for it in [*folding, "ı", "İ", "é", "\u0301"]
             for start in range(len(key))
             for end in range(start, len(key) + 1)
-        }
-        found = _values(rest | wrong | {"client_id": "a"})
-        assert found == _values(rest | {"client_id": "a"})
+        ]
+        right = _values(rest | {"client_id": "a"})
+        for first in range(0, len(wrong), 500):
+            some = dict.fromkeys(wrong[first : first + 500], "wrong")
+            assert _values(rest | some | {"client_id": "a"}) == right
         if "s" in key:
             long = rest | {key.replace("s", "ſ"): WHOLE[key]}
             assert candidate(json.dumps(long)) == IceCandidatePayload("c", "a", 1, "m", "u")
@@ -221,3 +234,60 @@ def test_a_candidate_that_is_absent_or_null_is_the_end_of_candidates(payload: st
     assert candidate(payload.replace("}", ',"CANDIDATE":"c"}')).candidate == (
         "" if "null" in payload else "c"
     )
+
+
+# Objects that would take long
+
+MIB = 1 << 20
+
+DEAR = {
+    "unknown keys": '"a":1',
+    "empty keys": '"":1',
+    "known keys": '"type":null,"room_id":1,"sdp":1,"candidate":1',
+    "keys in capitals": '"TYPE":1,"ROOM_ID":1,"SDP":1,"CANDIDATE":1',
+    "keys in another case": '"Type":1,"Room_Id":1,"Sdp":1,"Candidate":1',
+    "escaped keys": r'"\u0061":1',
+    "keys beyond ASCII": '"ſ":1',
+    "spaced keys": ' "a" : 1 ',
+    "lists": f'"a":{"[" * 500}{"]" * 500}',
+    "numbers": f'"a":[{"1," * 500}1]',
+}
+
+
+def decode_offer(text: str) -> SDPPayload:
+    return decode_sdp(decode_message(text).payload)
+
+
+@pytest.mark.parametrize("members", DEAR.values(), ids=DEAR)
+def test_an_object_that_would_take_long_is_not_read_in_any_case(members: str) -> None:
+    """It is refused before it is searched for keys in another case."""
+    text = "{" + ",".join([members] * (MIB // len(members))) + "}"
+    with pytest.raises(InvalidMessageError, match="too many"):
+        decode_message(text)
+    for decode in (decode_join_room, decode_sdp, decode_ice_candidate):
+        with pytest.raises(InvalidPayloadError, match="too many"):
+            decode(Raw(text.encode()))
+
+
+def test_what_would_take_long_is_read_if_its_keys_are_spelled_exactly() -> None:
+    rest = ",".join(['"a":1'] * 10_000)
+    text = f'{{{rest},"type":"offer","payload":{{{rest},"client_id":"a","sdp":"x"}}}}'
+    assert decode_offer(text) == SDPPayload("a", Raw(b'"x"'))
+
+
+@pytest.mark.parametrize("line", [r"a=ice-pwd:x\r\n", r"a=msid:{9} {a}\r\n" + "a=x" * 1000])
+def test_a_long_description_is_read_in_any_case(line: str) -> None:
+    """Firefox has a few brackets in each media section."""
+    sdp = line * (MIB // len(line))
+    text = f'{{"Type":"offer","Payload":{{"Client_Id":"a","SDP":"{sdp}"}}}}'
+    assert decode_offer(text) == SDPPayload("a", Raw(f'"{sdp}"'.encode()))
+
+
+def test_an_object_is_read_in_any_case_up_to_a_number_of_marks() -> None:
+    """Each mark in its strings counts too: quotation marks, commas and opening brackets."""
+    text = '{"Type":"a","":",[{%s","payload":0}'
+    rest = "," * (MAX_MARKS - sum(map(text.count, '",[{')))
+    assert decode_message(text % rest).type == "a"
+    for more in ",[{":
+        with pytest.raises(InvalidMessageError, match="too many"):
+            decode_message(text % (rest + more))
