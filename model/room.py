@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from epyxid import xid_create
 
+SHOWN = 64
+"""Characters of a room's name that a log record shows."""
+
 
 def _new_id() -> str:
     """Return an xid as rs/xid makes them: 20 characters 0-9a-v that sort by time."""
@@ -23,6 +26,8 @@ class Client:
 
     send: Callable[[bytes], None]
     id: str = field(default_factory=_new_id)
+    address: str = ""
+    """Where the client comes from, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +50,8 @@ class Room:
         clients = dict(self.clients)
         del clients[client.id]
         return Room(self.id, clients)
+
+
+def shown(room_id: str) -> str:
+    """Return a room's name as a log record shows it: quoted, and with an ellipsis if it is cut."""
+    return repr(room_id) if len(room_id) <= SHOWN else f"{room_id[:SHOWN]!r}…"

@@ -17,11 +17,11 @@ class RoomRepository(repository.Room):
         try:
             return self._rooms[room_id]
         except KeyError:
-            raise repository.NotFoundError(f"no room {room_id!r}") from None
+            raise repository.NotFoundError(f"no room {model.shown(room_id)}") from None
 
     def create(self, room: model.Room) -> model.Room:
         if room.id in self._rooms:
-            raise repository.AlreadyExistsError(f"room {room.id!r} exists")
+            raise repository.AlreadyExistsError(f"room {model.shown(room.id)} exists")
         self._rooms[room.id] = room
         self._room_ids.update(dict.fromkeys(room.clients, room.id))
         return room
