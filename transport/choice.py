@@ -20,8 +20,14 @@ class Conn(Protocol):
     def unsent(self) -> int:
         """Bytes that were written but that the operating system has not taken yet."""
 
+    def is_closing(self) -> bool:
+        """Return whether nothing can be written any more."""
+
     def write_text(self, text: bytes) -> None:
         """Write a text message that is UTF-8 already; do nothing once closing."""
+
+    def write_later(self, text: bytes) -> None:
+        """Write a text message that very many are sent, soon; what is written next comes after."""
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Send the close, and wait for the peer's for a limited time."""
@@ -49,7 +55,7 @@ def websocket_protocol(
         limits = _limits(handler.max_message_size, interval, timeout)
     connection = handler.request.connection
     if isinstance(connection, UpgradeConnection):
-        return LoopProtocol(handler, limits, connection.turns)
+        return LoopProtocol(handler, limits, connection.shared)
     return StreamProtocol(handler, limits)
 
 

@@ -1,17 +1,17 @@
 """Tornado's own protocol, for connections that `LoopProtocol` cannot serve."""
 
 from asyncio import Future
+from collections.abc import Coroutine
 from time import perf_counter
 from typing import Any, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.websocket import WebSocketHandler
 
 from transport.connection import UNHEARD, Limits
+from transport.http_stream import HTTPStream
 from transport.private import TornadoProtocol
 from transport.timekeeper import Timekeeper, unacknowledged
-
-MUCH = 64 * 1024
-"""Unsent bytes that make a peer count as behind; asyncio's own figure."""
 
 
 class StreamProtocol(Timekeeper, TornadoProtocol):
@@ -27,12 +27,24 @@ class StreamProtocol(Timekeeper, TornadoProtocol):
         TornadoProtocol.__init__(self, handler, limits.max_message_size)
         self.start_keeping_time(limits)
 
+    # The handshake
+
+    def accept_connection(self, handler: WebSocketHandler) -> Coroutine[Any, Any, None]:
+        stream = cast(HTTP1Connection, handler.request.connection).stream
+        if isinstance(stream, HTTPStream):
+            stream.upgraded()
+        return super().accept_connection(handler)
+
     # Writing
 
     def write_text(self, text: bytes) -> None:
         """Write a text message that is UTF-8 already; do nothing once closing."""
         if not self.is_closing():
             self.write_message(text)
+
+    def write_later(self, text: bytes) -> None:
+        """Write a text message as `write_text` does."""
+        self.write_text(text)
 
     def write_message(
         self, message: str | bytes | dict[str, Any], binary: bool = False
@@ -65,8 +77,8 @@ class StreamProtocol(Timekeeper, TornadoProtocol):
             return 0
         return self.buffered + unacknowledged(self.stream.socket)
 
-    def _is_behind(self) -> bool:
-        return self.unsent > MUCH
+    def _backlog(self) -> int:
+        return self._untaken() if self.unsent else 0
 
     def _is_reading(self) -> bool:
         return True

@@ -80,9 +80,11 @@ class FrameParser:
     Text that is not UTF-8 is a violation at the end of the first frame that shows it.
     """
 
-    __slots__ = ("_decoder", "_ended", "_message", "_needed", "_rest", "_size", "_unmask")
+    __slots__ = ("_decoder", "_ended", "_message", "_needed", "_rest", "_size", "_unmask", "held")
 
     def __init__(self, max_message_size: int, unmask: Callable[[bytes, bytes], bytes]) -> None:
+        self.held = 0
+        """Bytes of a message or a frame that are not complete yet."""
         self._size = max_message_size
         self._unmask = unmask
         # The beginning of a frame, and how long it must become before reading on makes sense.
@@ -104,9 +106,11 @@ class FrameParser:
         if self._rest is not None:
             self._rest += data
             if len(self._rest) < self._needed:
+                self._count()
                 return events
             data = bytes(self._rest)
             self._rest = None
+            self._count()
 
         start = 0  # of the frame
         available = len(data)
@@ -147,7 +151,7 @@ class FrameParser:
                 event = _control(first & _OPCODE, payload)
                 events.append(event)
                 if isinstance(event, Close | Violation):
-                    self._end()
+                    self.stop()
                     return events
                 continue
             try:
@@ -163,7 +167,28 @@ class FrameParser:
         if start < available:
             self._rest = bytearray(data[start:] if start else data)
             self._needed = end - start
+            self._count()
         return events
+
+    @property
+    def missing(self) -> int:
+        """Bytes that must come before there can be another event, as far as is known."""
+        return 0 if self._rest is None else self._needed - len(self._rest)
+
+    def end_of_frame(self, data: bytes | memoryview) -> int:
+        """Return where in `data` the frame ends that goes on or begins there; 0 if that is near."""
+        if self._rest is None and len(data) >= 4 and data[1] & 0x7F == 126:
+            return 8 + (data[2] << 8 | data[3])
+        return self.missing
+
+    def stop(self) -> None:
+        """Read nothing more, and forget what is not complete."""
+        self._ended = True
+        self._rest = self._message = None
+        self.held = 0
+
+    def _count(self) -> None:
+        self.held = len(self._rest or b"") + len(self._message or b"")
 
     def _add(self, first: int, payload: bytes) -> str | bytes | None:
         """Add a fragment; return the message if it is complete. Raises UnicodeDecodeError."""
@@ -172,11 +197,13 @@ class FrameParser:
             self._decoder = _new_decoder() if first & _OPCODE == _TEXT else None
         self._message += payload
         if not first & _FIN:
+            self._count()
             if self._decoder is not None:
                 self._decoder.decode(payload)
             return None
         message = bytes(self._message)
         self._message = None
+        self._count()
         return message if self._decoder is None else message.decode()
 
     def _fault(self, first: int, second: int) -> str:
@@ -202,12 +229,8 @@ class FrameParser:
 
     def _violate(self, events: list[Event], code: CloseCode, reason: str) -> list[Event]:
         events.append(Violation(code, reason))
-        self._end()
+        self.stop()
         return events
-
-    def _end(self) -> None:
-        self._ended = True
-        self._rest = self._message = None
 
 
 def _control(opcode: int, payload: bytes) -> Event:

@@ -11,7 +11,6 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from math import inf
 from time import perf_counter
 from typing import Any, cast
 
@@ -24,11 +23,20 @@ from transport.frames import Close, Event, FrameParser, Ping, Pong
 from transport.handshake import key
 from transport.listener import UpgradeConnection
 from transport.private import HandlerProtocol, unmask
+from transport.shared import Shared
 from transport.timekeeper import Timekeeper, unacknowledged
-from transport.turns import BURST, MAX_DEBT, SHARE, Turns
+from transport.turns import BURST, MAX_CHARGE, MAX_DEBT, QUANTUM, SHARE
 
-SLICE = 8 * 1024
-"""Bytes that are parsed before looking at the clock: 1,000 empty frames take a millisecond."""
+AT_A_TIME = 8 * 1024
+"""Bytes that are parsed at once without looking at the clock. The offer of a browser is less."""
+
+SLICE = 2048
+"""The same where others wait for it, unless a frame is longer: 340 empty frames take 0.1 ms."""
+
+CHUNK = 128 * 1024
+"""Bytes that are handed to the transport at once of what was kept for a peer that is behind. Since
+it calls `resume_writing` when most of that is taken, a peer that takes this much now and then is
+seen to be there."""
 
 # As a global: looking up a member of an Enum costs more than comparing with it.
 _OPEN = State.OPEN
@@ -59,14 +67,17 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     """Whether it is the peer's turn for which it has to wait."""
     _pending: Sequence[Event] = ()
     """Events that wait."""
-    _unread = b""
+    _unread: bytes | memoryview = b""
     """Data that came after those and is not parsed yet."""
     _ended = False
     """Whether the peer's stream ended after that."""
-    _time_left = inf
+    _time_left = 0.0
     """Seconds that the peer may use before it has to wait for its turn; see `transport.turns`."""
+    _outbox: bytearray | None = None
+    """What was written and is kept back: because the peer is behind, or by `transport.writes`. None
+    if what is written goes to the transport."""
     _write_paused = False
-    """Whether much is unsent."""
+    """Whether the peer is behind: what the transport was given is not taken yet."""
     _drain_waiters: list[asyncio.Future[None]] | None = None
     """Futures of messages that count as written when that has been taken."""
     _last_pong: bytes | None = None
@@ -74,10 +85,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     _handler_told = False
     """Whether the handler has been told that the connection is over."""
 
-    def __init__(self, handler: WebSocketHandler, limits: Limits, turns: Turns) -> None:
+    def __init__(self, handler: WebSocketHandler, limits: Limits, shared: Shared) -> None:
         super().__init__(handler)
         self.start_keeping_time(limits)
-        self._turns = turns
+        self._buffers, self._turns, self._writes = shared.buffers, shared.turns, shared.writes
         self._transport: asyncio.Transport | None = None
         self._parser = FrameParser(limits.max_message_size, unmask)
         self._connection = Connection(_discard)
@@ -127,8 +138,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._busy:
-            self._pause_reading()
-            self._unread += data
+            if self._connection.is_reading:
+                self._pause_reading()
+                self._unread = bytes(self._unread) + data
+                self._buffers.count(self)
             return
         liveness = self._liveness
         now = perf_counter()
@@ -136,24 +149,30 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         if time_left > BURST:
             time_left = BURST
         liveness.heard = now
-        if time_left > 0.0:
+        turns = self._turns
+        if time_left > 0.0 and turns.left > 0.0:
             end = now + time_left
-            if len(data) <= SLICE:
+            if len(data) <= AT_A_TIME:
                 self._handle(self._parser.feed(data), end)
             else:
                 self._read(data, end)
-            self._time_left = end - perf_counter()
+            used = perf_counter() - now
+            turns.left -= used
+            self._time_left = time_left - (used if used < MAX_CHARGE else MAX_CHARGE)
         else:
             self._time_left = time_left
-            self._unread = data
-            self._wait_for_turn()
+            if self._connection.is_reading:
+                self._unread = data
+                self._needs_turn()
+        if self._busy or self._parser.held:
+            self._hold()
 
     def eof_received(self) -> bool:
         """Take note that the peer sends nothing more. Pending data is still sent to it."""
         if self._busy:
             self._ended = True
         else:
-            self._end()
+            self._turns.once(self._end)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -164,13 +183,24 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
                 waiter.set_exception(WebSocketClosedError())
                 waiter.exception()  # Marks it as seen: it may not be awaited.
         self._lose()
+        self._turns.once(self._tell_handler)
 
     def pause_writing(self) -> None:
+        """Keep what is written from now on here, where it takes up no more than its size."""
         self._write_paused = True
+        if self._outbox is None:
+            self._outbox = bytearray()
+        self._connection.write = self._keep
+        self._buffers.count(self)
 
     def resume_writing(self) -> None:
         self._write_paused = False
         self._liveness.backlog_taken()
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits()  # `_backlog` may have changed them.
+        self._write_out()
+        if self._write_paused:
+            return
         waiters, self._drain_waiters = self._drain_waiters, None
         for waiter in waiters or ():
             future_set_result_unless_cancelled(waiter, None)
@@ -180,15 +210,19 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     # Reading
 
-    def _read(self, data: bytes, end: float) -> None:
+    def _read(self, data: bytes | memoryview, end: float, piece: int = SLICE) -> None:
         """Parse data and handle what is in it, until the handler is busy or it is time to end."""
-        for start in range(0, len(data), SLICE):
+        parser = self._parser
+        rest = memoryview(data)
+        while rest:
             if self._busy:
-                self._unread = data[start:]
+                self._unread = rest
                 return
-            self._handle(self._parser.feed(data[start : start + SLICE]), end)
-            if start + SLICE < len(data) and not self._busy and perf_counter() > end:
-                self._wait_for_turn()
+            size = max(piece, parser.end_of_frame(rest))
+            self._handle(parser.feed(bytes(rest[:size])), end)
+            rest = rest[size:]
+            if rest and not self._busy and perf_counter() > end:
+                self._needs_turn()
 
     def _handle(self, events: Sequence[Event], end: float) -> None:
         """Handle events in order, until the handler is busy or it is time to end."""
@@ -214,10 +248,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
                 connection.receive_close(event)
                 self._flush()
             else:
-                self._refuse(*event)
+                self.refuse(*event)
             if position < len(events):
                 if not self._busy and perf_counter() > end:
-                    self._wait_for_turn()
+                    self._needs_turn()
                 if self._busy:
                     self._pending = events[position:]
                     return
@@ -236,8 +270,8 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self._fail()
             return
         if done is not None:
+            # Reading goes on until something comes, since a peer that is lost should be seen to be.
             self._busy = True
-            self._pause_reading()
             done.add_done_callback(self._continue)
 
     def _await(self, running: Awaitable[None]) -> None:
@@ -245,23 +279,40 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def _continue(self, _: object) -> None:
         """Go on when the handler is done."""
-        self._go_on(perf_counter() + BURST)
+        self._go_on(perf_counter() + QUANTUM)
+        if self._busy or self._parser.held:
+            self._hold()
 
-    def _wait_for_turn(self) -> None:
+    def _needs_turn(self) -> None:
+        """Handle nothing more until the peer has had its turn, for which `_hold` has it wait."""
         self._busy = self._awaits_turn = True
-        self._turns.wait(max(-self._time_left, 0.0), self._take_turn)
+
+    def _hold(self) -> None:
+        """Take note of what has come and is not handled yet."""
+        if self._awaits_turn:
+            size = len(self._unread) + self._parser.missing
+            self._turns.wait(self._time_left, size, self._take_turn)
+            if size > AT_A_TIME:
+                # There is much more to come. Of others it is better to see if they are lost.
+                self._pause_reading()
+            elif not self._pending:
+                return  # It is too little to be counted.
+        self._buffers.count(self)
 
     def _take_turn(self, end: float) -> None:
         if not self._awaits_turn:
             return  # The connection was lost meanwhile.
         self._awaits_turn = False
-        now = perf_counter()
         # The time that it waited does not count as time in which it left others theirs.
-        self._liveness.heard = now
-        self._go_on(end)
-        self._time_left = max(self._time_left - (perf_counter() - now), -MAX_DEBT)
+        self._liveness.heard = now = perf_counter()
+        self._go_on(end, AT_A_TIME if self._time_left < 0.0 else SLICE)
+        used = perf_counter() - now
+        left = self._time_left - (used if used < MAX_CHARGE else MAX_CHARGE)
+        self._time_left = left if left > -MAX_DEBT else -MAX_DEBT
+        if self._busy or self._parser.held:
+            self._hold()
 
-    def _go_on(self, end: float) -> None:
+    def _go_on(self, end: float, piece: int = SLICE) -> None:
         """Handle what has come in the meantime."""
         self._busy = False
         events, self._pending = self._pending, ()
@@ -269,16 +320,17 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         if self._unread and not self._busy:
             data, self._unread = self._unread, b""
             if self._connection.is_reading:
-                self._read(data, end)
+                if len(data) <= piece:
+                    self._handle(self._parser.feed(bytes(data)), end)
+                else:
+                    self._read(data, end, piece)
         if self._ended and not self._busy:
             self._ended = False
             self._end()
-        if self._busy:
-            return
-        if self._connection.is_reading:
+        if not self._busy:
             self._resume_reading()
-        else:
-            self._tell_handler()
+            if not self._connection.is_reading:
+                self._tell_handler()
 
     def _pause_reading(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -293,13 +345,32 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Bytes that were written and that the operating system has not taken yet."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if self._transport is None:
+            return 0
+        kept = 0 if self._outbox is None else len(self._outbox)
+        return self._transport.get_write_buffer_size() + kept
+
+    @property
+    def buffered(self) -> int:
+        """Bytes in memory that are unsent, not handled yet or half received."""
+        size = self.unsent + self._parser.held + len(self._unread)
+        if self._pending:
+            size += sum(len(event) for event in self._pending if isinstance(event, (str, bytes)))
+        return size
 
     def write_text(self, text: bytes) -> None:
         """Write a text message that is UTF-8 already; do nothing once closing.
 
         What `write_message` does besides would add a tenth to the cost of a relay.
         """
+        self._connection.send_text(text)
+
+    def write_later(self, text: bytes) -> None:
+        """Write a text message that very many peers are sent; see `transport.writes`."""
+        if self._outbox is None and self._transport is not None:
+            self._outbox = bytearray()
+            self._connection.write = self._outbox.extend
+            self._writes.wait(self._write_out)
         self._connection.send_text(text)
 
     def write_message(
@@ -335,6 +406,31 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         else:
             self._connection.send_pong(data)
 
+    def _keep(self, frame: bytes) -> None:
+        """Take the place of `transport.write` while the peer is behind."""
+        if self._outbox is not None:
+            self._outbox += frame
+            self._buffers.count(self)
+
+    def _write_out(self) -> None:
+        """Hand what was kept back to the transport, until that has much to do."""
+        transport, outbox = self._transport, self._outbox
+        if transport is None or outbox is None:
+            return
+        while outbox and not self._write_paused:
+            chunk = outbox[:CHUNK]
+            del outbox[:CHUNK]
+            transport.write(chunk)
+        if not self._write_paused:
+            self._outbox = None
+            self._connection.write = transport.write
+
+    def _write_rest(self) -> None:
+        """Hand all that was kept back to the transport, which is to be closed."""
+        outbox, self._outbox = self._outbox, None
+        if outbox and self._transport is not None:
+            self._transport.write(outbox)
+
     def set_nodelay(self, x: bool) -> None:
         connection = None if self._transport is None else self._transport.get_extra_info("socket")
         if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
@@ -348,8 +444,14 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             return 0
         return self.unsent + unacknowledged(self._transport.get_extra_info("socket"))
 
-    def _is_behind(self) -> bool:
-        return self._write_paused
+    def _backlog(self) -> int:
+        transport = self._transport
+        if transport is None:
+            return 0
+        if not self._write_paused and transport.get_write_buffer_size():
+            # It is little, of which the transport would not tell whether it was taken.
+            transport.set_write_buffer_limits(high=0)
+        return self._untaken() if self._write_paused else 0
 
     def _is_reading(self) -> bool:
         # Nothing is read while the handler is busy. It may be waiting for the peer to take data.
@@ -374,14 +476,22 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._lose()
+        self._tell_handler()
 
     def _lose(self) -> None:
-        """Take note that the connection is lost. What waits for its turn is given up with it."""
+        """Take note that the connection is lost, and forget all that waits with it."""
         self._connection.lose()
+        self._stop_reading()
+        self._outbox = None
+        self._connection.write = _discard
+        self._buffers.discard(self)
+
+    def _stop_reading(self) -> None:
+        """Read nothing more, and give up what waits."""
+        self._parser.stop()
+        self._pending, self._unread = (), b""
         if self._awaits_turn:
             self._awaits_turn = self._busy = False
-            self._pending, self._unread = (), b""
-        self._tell_handler()
 
     def _fail(self) -> None:
         """Log the exception that is being handled, and end the connection."""
@@ -393,24 +503,28 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             # The peer takes nothing, a close neither, and the handler may be waiting for it.
             self.abort()
         else:
-            self._refuse(*UNHEARD)
+            self.refuse(*UNHEARD)
 
-    def _refuse(self, code: int, reason: str) -> None:
+    def refuse(self, code: int, reason: str) -> None:
         """Close the connection, and tell the handler without waiting until it is over.
 
         What the peer sends is still read: a connection that ends with something unread is reset,
         and the peer would not see the code.
         """
         self._connection.refuse(code, reason)
+        self._stop_reading()
         self._wait_for_end()
         if self._transport is not None:
+            self._write_rest()
             self._transport.write_eof()
+            self._resume_reading()
         self._tell_handler()
 
     def _flush(self) -> None:
         """End the connection when all is sent; the time for that is limited as in `close`."""
         self._wait_for_end()
         if self._transport is not None:
+            self._write_rest()
             self._transport.close()
         self._tell_handler()
 

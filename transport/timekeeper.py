@@ -55,8 +55,11 @@ class Timekeeper(WebSocketProtocol):
         """Return the bytes that the peer's system has not taken yet."""
         raise NotImplementedError
 
-    def _is_behind(self) -> bool:
-        """Return whether so much is untaken that the peer should be seen to take some of it."""
+    def _backlog(self) -> int:
+        """Return what the peer has yet to take, if it should be seen to take some of it; else 0.
+
+        From now on, `Liveness.backlog_taken` has to be called when it has.
+        """
         raise NotImplementedError
 
     def _is_reading(self) -> bool:
@@ -80,7 +83,7 @@ class Timekeeper(WebSocketProtocol):
 
     def _ping(self) -> None:
         self._forgive_standstill()
-        self._liveness.ping_sent(perf_counter(), self._untaken() if self._is_behind() else 0)
+        self._liveness.ping_sent(perf_counter(), self._backlog())
         self.write_ping(b"")
         if self._ping_timeout > 0:
             self._set_timer(self._ping_timeout, self._check_pong)

@@ -22,6 +22,7 @@ from transport.choice import websocket_protocol
 from transport.connection import Limits
 from transport.frames import Close, Ping, Pong
 from transport.listener import Listener
+from transport.newcomers import Newcomers
 
 # How much the kernel may keep in each direction. With little, it is soon full.
 SMALL_BUFFER = 128 * 1024
@@ -150,14 +151,14 @@ class Served:
         self._connections.append(client)
         return client
 
-    async def pair(self) -> tuple[Client, Any]:
+    async def pair(self, **options: Any) -> tuple[Client, Any]:
         """Connect a new peer and return it with its handler, whoever else connects."""
         async with self._pairing:
-            return await self.connect(), await self.handler()
+            return await self.connect(**options), await self.handler()
 
-    async def open(self) -> Client:
-        """Open a connection without sending a request."""
-        client = await Client.open(self.url)
+    async def open(self, **options: Any) -> Client:
+        """Open a connection as `Client.open` does, without sending a request."""
+        client = await Client.open(self.url, **options)
         self._connections.append(client)
         return client
 
@@ -200,11 +201,13 @@ async def served(
     buffer: int | None = None,
     ssl_options: SSLContext | None = None,
     limits: dict[str, float] | None = None,
+    listener: dict[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """Serve through a Listener, or through Tornado's HTTPServer alone.
 
-    `limits` are those of `Limits` that differ from its defaults. `buffer` limits what the kernel
+    `limits` are those of `Limits` that differ from its defaults, and `listener` has options of the
+    Listener. `buffer` limits what the kernel
     keeps of each connection. At the end every connection is gone, every handler that was opened has
     been told so once, and nothing has failed in the background.
     """
@@ -216,7 +219,12 @@ async def served(
         handler,
         tornado,
         limits or {},
-        {"handshake_timeout": handshake_timeout, "upgrades": upgrades},
+        {
+            "handshake_timeout": handshake_timeout,
+            "newcomers": Newcomers(),
+            "upgrades": upgrades,
+            **(listener or {}),
+        },
         {"idle_connection_timeout": idle_timeout, "ssl_options": ssl_options},
         settings,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from time import sleep
+from time import perf_counter, sleep
 
 import pytest
 
@@ -113,7 +113,8 @@ async def test_who_takes_long_to_send_one_frame_is_there(tornado: bool) -> None:
 
 
 @on_both
-async def test_who_talks_and_takes_nothing_is_given_up(tornado: bool) -> None:
+@pytest.mark.parametrize("size", [1000, MUCH])
+async def test_who_talks_and_takes_nothing_is_given_up(tornado: bool, size: int) -> None:
     """A peer that takes nothing would never receive its backlog."""
     async with served(
         Recorder,
@@ -125,11 +126,34 @@ async def test_who_talks_and_takes_nothing_is_given_up(tornado: bool) -> None:
         client = await server.connect(receive_buffer=SMALL_BUFFER)
         handler = await server.handler()
         client.stop_reading()
-        handler.write_message(b"x" * MUCH, binary=True)
         async with asyncio.timeout(10):
             while not handler.closed.is_set():
+                if handler.ws_connection is not None and not handler.ws_connection.unsent:
+                    # The kernel has taken all so far.
+                    handler.write_message(b"x" * size, binary=True)
                 client.write(text_frame("x"))
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.001)
+
+
+@on_both
+async def test_who_takes_something_is_there_however_much_is_unsent(tornado: bool) -> None:
+    """A peer that reads as fast as more is written is always behind by the same."""
+    async with served(
+        tornado=tornado,
+        buffer=SMALL_BUFFER,
+        websocket_ping_interval=0.2,
+        websocket_ping_timeout=0.2,
+    ) as server:
+        client = await server.connect(receive_buffer=SMALL_BUFFER)
+        handler = await server.handler()
+        start = perf_counter()
+        while perf_counter() - start < 2:
+            while handler.ws_connection.unsent < MUCH // 4:
+                handler.write_message(b"x" * 20_000, binary=True)
+            await client.receive_frame()
+            await client.send(frame(Opcode.PONG))
+            await asyncio.sleep(0.002)
+        assert not handler.closed.is_set()
 
 
 @on_both
