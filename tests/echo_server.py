@@ -15,6 +15,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from transport.choice import websocket_protocol
 from transport.listener import Listener
+from transport.newcomers import Newcomers
 
 try:
     from uvloop import new_event_loop
@@ -59,7 +60,8 @@ async def serve(host: str, port: int, transport: str) -> None:
         log_function=lambda handler: None,
     )
     http_server = HTTPServer(app, max_buffer_size=2 * MAX_MESSAGE_SIZE)
-    listener = Listener(app, http_server, HANDSHAKE_TIMEOUT, upgrades=transport == "auto")
+    upgrades = transport == "auto"
+    listener = Listener(app, http_server, HANDSHAKE_TIMEOUT, Newcomers(), upgrades=upgrades)
     sockets = bind_sockets(port, host, backlog=BACKLOG)
     await listener.add_sockets(sockets, BACKLOG)
     stop = asyncio.Event()

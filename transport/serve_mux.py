@@ -24,10 +24,13 @@ class ServeMux(Application):
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         # A proxy may pass on what it is asked for itself: `http://host/path` (RFC 9112, 3.2.2).
-        path = _AUTHORITY.sub("", request.path) or "/"
+        path = request.path
+        if not path.startswith("/"):
+            path = _AUTHORITY.sub("", path) or "/"
         request.path = unquote(path) if unquote(path) in self._paths else path
         # No request has a use for a body, and Tornado refuses those which it cannot read.
-        request.headers.pop("Content-Type", None)
+        if "Content-Type" in request.headers:
+            del request.headers["Content-Type"]
         return super().find_handler(request, **kwargs)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from contextlib import suppress
 
 import pytest
@@ -15,9 +17,10 @@ from tests.support.client import (
     upgrade_request,
 )
 from tests.support.waiting import until
-from tests.transport.served import Served, connections, served
-from transport.fallback import StreamProtocol
-from transport.listener import LINGER, MAX_HEAD_SIZE
+from tests.transport.served import SMALL_BUFFER, Served, connections, served
+from transport.head import MAX_HEAD_SIZE, MAX_HEADER_LINES
+from transport.http_stream import MAX_CHUNKS, HTTPStream
+from transport.listener import LINGER
 from transport.protocol import LoopProtocol
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -115,30 +118,169 @@ async def test_a_refused_client_may_go_on_sending() -> None:
         assert not server.listener.arriving
 
 
+def padded(request: bytes, size: int) -> bytes:
+    """Return a request whose head is filled up to a size in bytes."""
+    start, rest = request[:-2] + b"X: ", b"\r\n\r\n"
+    return start + b"x" * (size - len(start) - len(rest)) + rest
+
+
+def lined(request: bytes, lines: int) -> bytes:
+    """Return a request with as many header lines as this, one more than it has being short."""
+    lines -= request.count(b"\n") - 2
+    return request[:-2] + b"x:\r\n" * lines + b"\r\n"
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+@pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (padded(GET, MAX_HEAD_SIZE), 200),
+        (padded(GET, MAX_HEAD_SIZE + 1), 431),
+        (padded(GET, MAX_HEAD_SIZE + 4)[:-3], 431),
+        (padded(UPGRADE, MAX_HEAD_SIZE), 101),
+        (padded(UPGRADE, MAX_HEAD_SIZE + 1), 431),
+        (lined(GET, MAX_HEADER_LINES), 200),
+        (lined(GET, MAX_HEADER_LINES + 1), 431),
+        (lined(UPGRADE, MAX_HEADER_LINES), 101),
+        (lined(UPGRADE, MAX_HEADER_LINES + 1), 431),
+        (lined(GET, MAX_HEADER_LINES + 1).replace(b"\r\n", b"\n"), 431),
+    ],
+)
+async def test_a_head_is_limited(head: bytes, status: int, later: bool, upgrades: bool) -> None:
+    """The first head of a connection and any later one have the same limits.
+
+    One that is too long is refused before it has come to its end.
+    """
+    async with served(upgrades=upgrades) as server:
+        connection = await server.open()
+        if later:
+            connection.write(GET)
+            assert (await read_response(connection.reader)).status == 200
+        connection.write(head)
+        response = await read_response(connection.reader)
+        assert response.status == status
+        if status >= 400:
+            assert response.headers["connection"] == "close"
+            assert await connection.end() == b""
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+@pytest.mark.parametrize(("chunks", "status"), [(MAX_CHUNKS - 1, 200), (MAX_CHUNKS, 400)])
+async def test_a_body_has_few_chunks(chunks: int, status: int, upgrades: bool) -> None:
+    """This holds for each request by itself."""
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with served(upgrades=upgrades) as server:
+        connection = await server.open()
+        for _ in range(2 if status == 200 else 1):
+            connection.write(request + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
+            assert (await read_response(connection.reader)).status == status
+
+
+async def test_a_later_head_may_come_byte_by_byte() -> None:
+    """What has come is not searched again with each byte, or this would take a minute."""
+    async with served() as server:
+        connection = await server.open()
+        connection.write(GET)
+        assert (await read_response(connection.reader)).status == 200
+        (stream,) = server.listener.newcomers._newcomers
+        assert isinstance(stream, HTTPStream)
+        for length, byte in enumerate(GET[:-1], 1):
+            connection.write(bytes([byte]))
+            await until(lambda: stream.unread == length)  # noqa: B023
+            assert stream._searched == length
+        connection.write(GET[-1:])
+        assert (await read_response(connection.reader)).status == 200
+
+
+def echo_request(size: int) -> bytes:
+    """Return a request whose answer is as long as its body."""
+    start = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    return start + b"x" * size
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+async def test_who_does_not_read_an_answer_is_given_up(upgrades: bool) -> None:
+    """It makes no difference how many requests it has sent behind."""
+    before = connections()
+    async with served(upgrades=upgrades, handshake_timeout=0.1, buffer=SMALL_BUFFER) as server:
+        connection = await server.open(receive_buffer=4096)
+        connection.stop_reading()
+        connection.write(echo_request(1_000_000) + GET * 100)
+        await until(lambda: len(server.listener.newcomers) == 1)
+        await until(lambda: len(server.listener.newcomers) == 0)
+        await until(lambda: connections() == before + 1)
+
+
+async def test_who_reads_an_answer_slowly_gets_all_of_it() -> None:
+    """It may take many times as long as a request may."""
+    timeout, size = 0.1, 500_000
+    loop = asyncio.get_running_loop()
+    async with served(handshake_timeout=timeout, buffer=SMALL_BUFFER) as server:
+        connection = await server.open(receive_buffer=4096)
+        connection.stop_reading()
+        connection.write(echo_request(size))
+        with socket.socket(
+            fileno=os.dup(connection.writer.get_extra_info("socket").fileno())
+        ) as sock:
+            sock.setblocking(False)
+            started, received = loop.time(), 0
+            while received < size:
+                await asyncio.sleep(timeout / 5)  # The client takes its time.
+                received += len(await asyncio.wait_for(loop.sock_recv(sock, 8192), TIME_LIMIT))
+        assert loop.time() - started > 5 * timeout
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+async def test_a_websocket_is_not_given_up_like_an_answer(upgrades: bool) -> None:
+    """A client that reads nothing for a while is the business of its WebSocket."""
+    async with served(upgrades=upgrades, handshake_timeout=0.05, buffer=SMALL_BUFFER) as server:
+        client = await server.connect(receive_buffer=4096)
+        handler = await server.handler()
+        client.stop_reading()
+        handler.write_message("x" * 1_000_000)
+        await asyncio.sleep(0.2)  # This is longer than twice the limit of an answer.
+        client.resume_reading()
+        assert len(await client.receive_text()) == 1_000_000
+
+
 async def test_a_connection_is_kept_alive() -> None:
-    """A connection stays with the HTTP server once it is there, which may also upgrade it."""
+    """A connection of the HTTP server may be upgraded later, with what has come behind that."""
     async with served() as server:
         connection = await server.open()
         for body in (b"first", b"second"):
             length = b"Content-Length: %d" % len(body)
             await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n" + body)
             assert (await read_response(connection.reader)).body == body
-        await connection.send(UPGRADE)
+        await connection.send(GET.replace(b"\r\n\r\n", b"\r\nUpgrade: h2c\r\n\r\n"))
+        assert (await read_response(connection.reader)).body == b"a page\n"
+        await connection.send(UPGRADE + text_frame("1") + text_frame("2"))
         assert (await read_response(connection.reader)).status == 101
-        assert isinstance((await server.handler()).ws_connection, StreamProtocol)
+        assert isinstance((await server.handler()).ws_connection, LoopProtocol)
+        assert await connection.receive_text() == "1"
+        assert await connection.receive_text() == "2"
+        assert await connection.close(1000) == 1000
 
 
-async def test_an_upgrade_with_a_body_goes_to_the_http_server() -> None:
+async def test_requests_and_an_upgrade_may_come_at_once() -> None:
     async with served() as server:
-        client = await server.connect(headers={"Content-Length": "2"}, pipelined=b"{}")
-        await client.send_text("echo")
-        assert await client.receive_text() == "echo"
-        handler = await server.handler()
-        assert isinstance(handler.ws_connection, StreamProtocol)
-        await until(lambda: handler.ws_connection.unsent == 0)
-        handler.ws_connection.write_text(b"written")
-        assert await client.receive_text() == "written"
-        assert await client.close(1000) == 1000
+        connection = await server.open()
+        connection.write(GET * 3 + UPGRADE + text_frame("early"))
+        for status in (200, 200, 200, 101):
+            assert (await read_response(connection.reader)).status == status
+        assert await connection.receive_text() == "early"
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize("header", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
+async def test_an_upgrade_has_no_body(header: bytes, later: bool) -> None:
+    async with served() as server:
+        connection = await server.open()
+        if later:
+            connection.write(GET)
+            assert (await read_response(connection.reader)).status == 200
+        connection.write(UPGRADE[:-2] + header + b"\r\n\r\n{}")
+        assert (await read_response(connection.reader)).status == 400
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n", b"\r\n\n"])
@@ -311,7 +453,7 @@ async def test_a_full_server_says_so(caplog: pytest.LogCaptureFixture) -> None:
         await come_and_go()
         (warning,) = warnings()
         assert f"{server.listener._max_files} files" in warning
-        server.listener._was_full -= 60
+        server.listener._warned.clear()
         await come_and_go()
         assert len(warnings()) == 2
 
