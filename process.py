@@ -173,3 +173,39 @@ def release_memory() -> None:
         return  # Only glibc has it.
     trim.argtypes = [ctypes.c_size_t]
     trim(0)
+
+
+def memory_granted() -> int:
+    """Return the bytes of memory that the system has, or its control group if that has less.
+
+    Go looks no further than the system. A container has its limit in its control group, or in a
+    group that contains it (cgroups(7), both versions).
+    """
+    granted = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([granted, *_cgroup_limits()])
+
+
+def _cgroup_limits(proc: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup") -> list[int]:
+    limits = []
+    try:
+        with open(proc, errors="surrogateescape") as lines:
+            groups = [line.rstrip("\n").split(":", 2) for line in lines]
+    except OSError:
+        return []  # Not Linux.
+    for _, controllers, group in groups:
+        if controllers == "":
+            root, name = mounted, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = f"{mounted}/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # In a container, the path may be that outside of it, and its own group is the root.
+        parts = group.strip("/").split("/")
+        for length in range(len(parts) + 1):
+            path = os.path.join(root, *parts[:length], name)
+            try:
+                with open(path) as file:
+                    limits.append(int(file.read()))
+            except (OSError, ValueError):
+                pass  # There is no such group here, or it has no limit: "max".
+    return limits

@@ -11,16 +11,18 @@ from config.config import Config
 from demo.routes import demo_routes
 from handler.connections import Connections
 from handler.handler import Handler
+from handler.large_rooms import LargeRooms
 from manager.room import RoomManager
 from repository.mem.room import RoomRepository
 from transport.listen import BACKLOG, host_port, is_every_address, listen
 from transport.listener import Listener
+from transport.newcomers import Newcomers
 from transport.serve_mux import ServeMux, respond
 from version import VERSION
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_SIZE = 64 * 1024
+MAX_BODY_SIZE = 1024
 """Bytes of a request's body, which no request has a use for."""
 
 PATHS = ("/health", "/connect", "/ws")
@@ -29,7 +31,12 @@ PATHS = ("/health", "/connect", "/ws")
 
 def make_app(manager: RoomManager, config: Config, connections: Connections) -> Application:
     """Return the application. Open connections are in `connections` until they are gone."""
-    collaborators = {"manager": manager, "config": config, "connections": connections}
+    collaborators = {
+        "manager": manager,
+        "config": config,
+        "connections": connections,
+        "large_rooms": LargeRooms(),
+    }
     return ServeMux(
         [
             (r"/health", respond(200, "OK")),
@@ -50,7 +57,8 @@ async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then close every client with 1001. Raises ListenError."""
     stop = process.stop_event()
     scavenger = process.Scavenger(asyncio.get_running_loop().call_later)
-    connections = Connections(scavenger.count)
+    newcomers = Newcomers()
+    connections = Connections(newcomers, scavenger.count)
     manager = RoomManager(RoomRepository())
     app = make_app(manager, config, connections)
     http_server = HTTPServer(
@@ -63,7 +71,14 @@ async def serve(config: Config) -> None:
     process.raise_file_limit()
     logger.info("version %s, transport: %s", VERSION, config.transport)
     upgrades = config.transport == "auto"
-    listener = Listener(app, http_server, config.handshake_timeout, upgrades=upgrades)
+    listener = Listener(
+        app,
+        http_server,
+        config.handshake_timeout,
+        newcomers,
+        upgrades=upgrades,
+        max_buffered=config.max_buffered or process.memory_granted() // 4,
+    )
     await listener.add_sockets(sockets, BACKLOG)
     for listening in sockets:
         host, port = listening.getsockname()[:2]

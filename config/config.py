@@ -78,6 +78,8 @@ def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
 # The types of settings that have a variable, each with its reader.
 Port = Annotated[int, number(parse_int, "a whole number", 0, MAX_PORT)]
 Bytes = Annotated[int, number(parse_int, "a whole number of bytes", 1, 1 << 30)]
+# 0 stands for what the machine suggests.
+Memory = Annotated[int, number(parse_int, "a whole number of bytes", 0, 1 << 50)]
 Characters = Annotated[int, number(parse_int, "a whole number of characters", 1, 1 << 20)]
 Seconds = Annotated[float, number(parse_float, "a number of seconds", 0.001, 86400)]
 # A client that does not answer a close within five seconds is dropped in any case.
@@ -107,6 +109,10 @@ class Config:
     max_send_buffer: Bytes = 4 << 20
     """Bytes that may wait to be sent to one client. A client that falls further behind is closed
     with 1013. While nothing waits, a message of any length may be sent."""
+    max_buffered: Memory = 0
+    """Bytes in memory for all clients together, of what is unsent or half received; 0 for a quarter
+    of the memory that the system or the container has. When it is used up, those that have most
+    are closed with 1013."""
     handshake_timeout: Seconds = 10.0
     """Seconds for a request to arrive, counted from the connection or from its first byte."""
     idle_timeout: Seconds = 75.0

@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
 from config.config import Config
 from handler.connections import Connections
+from handler.large_rooms import LARGE, NOTICES_AT_ONCE, NOTICES_PER_SECOND, LargeRooms
 from manager.room import NotInRoomError, RoomError, RoomManager
 from model.message import (
     ClientIDPayload,
@@ -56,13 +60,26 @@ class Handler(WebSocketHandler):
 
     ws_connection: Conn | None  # type: ignore[assignment]  # Tornado's type lacks `unsent`.
 
-    def initialize(self, manager: RoomManager, config: Config, connections: Connections) -> None:
+    # Attributes of the class where an idle client needs none. Python shares the names of up to 30
+    # attributes between instances; with one more, each client would take a kilobyte more.
+    _closing: Conn | None = None
+    """The former `ws_connection`, which Tornado forgets when the server closes it."""
+    _notices_paid = 0.0
+    """When the notices that its joins have caused are within the rate, by the loop's clock; 0 if
+    there were none."""
+
+    def initialize(
+        self,
+        manager: RoomManager,
+        config: Config,
+        connections: Connections,
+        large_rooms: LargeRooms,
+    ) -> None:
         self.manager = manager
         self.config = config
         self.connections = connections
+        self.large_rooms = large_rooms
         self.client = NOBODY
-        # The former `ws_connection`, which Tornado forgets when the server closes it.
-        self._closing: Conn | None = None
         self._keepalive: asyncio.TimerHandle | None = None
 
     # The handshake
@@ -103,12 +120,11 @@ class Handler(WebSocketHandler):
 
     def _begin(self) -> None:
         self.set_nodelay(True)
-        self.client = Client(self.send)
+        self.client = Client(self.send, address=_address(self.request))
         self.connections.add(self)
         self.send(Message(MessageType.NOTIFY_CLIENT_ID, ClientIDPayload(self.client.id)).encode())
         self._loop = asyncio.get_running_loop()
-        self._next_keepalive = self._loop.time()
-        self._keep_alive_later()
+        self._keep_alive_later(self._loop.time())
         # Tornado's request and template functions are not needed any more. They are a third of the
         # memory of an idle connection.
         del self.request, self.ui
@@ -137,13 +153,27 @@ class Handler(WebSocketHandler):
         if self._closing is not None:
             self._closing.abort()
 
+    def drop(self) -> None:
+        """End the connection with 1013, since its file is needed for another."""
+        self.close(1013, "too many connections")
+        # Not at once: uvloop writes the close at the end of the iteration.
+        self._loop.call_soon(self.abort)
+
     def _leave_room(self) -> None:
+        """Take the client out of its room, at once unless that is large."""
+        notices = self._count_notices()
+        if notices > LARGE:
+            self.large_rooms.call(notices, partial(self._leave, self.client))
+        else:
+            self._leave(self.client)
+
+    def _leave(self, client: Client) -> None:
         try:
-            self.manager.leave_room(self.client)
+            self.manager.leave_room(client)
         except NotInRoomError:
             pass  # The client is in none.
         except RoomError as error:
-            logger.error("client %s could not leave its room: %s", self.client.id, error)
+            logger.error("client %s could not leave its room: %s", client.id, error)
 
     def send(self, message: bytes) -> None:
         """Send a message; this is the `Client.send` of its client (HandleSendMessage).
@@ -156,20 +186,22 @@ class Handler(WebSocketHandler):
         unsent = connection.unsent
         if unsent and unsent + len(message) > self.config.max_send_buffer:
             self._fall_behind(unsent)
+        elif self.large_rooms.is_told:
+            connection.write_later(message)
         else:
             connection.write_text(message)
 
-    def _keep_alive(self) -> None:
+    def _keep_alive(self, due: float) -> None:
         self.send(PING)
-        self._keep_alive_later()
+        self._keep_alive_later(due)
 
-    def _keep_alive_later(self) -> None:
+    def _keep_alive_later(self, due: float) -> None:
         # Counted from when the last one was due, so that the interval does not drift. Those that
         # were missed while the event loop was held up are left out, as Go's ticker does.
         interval = self.config.keepalive_interval
-        late = max(self._loop.time() - self._next_keepalive, 0.0)
-        self._next_keepalive += interval * (late // interval + 1)
-        self._keepalive = self._loop.call_at(self._next_keepalive, self._keep_alive)
+        late = max(self._loop.time() - due, 0.0)
+        due += interval * (late // interval + 1)
+        self._keepalive = self._loop.call_at(due, self._keep_alive, due)
 
     def _fall_behind(self, unsent: int) -> None:
         """Close the connection of a client that reads too slowly."""
@@ -180,21 +212,23 @@ class Handler(WebSocketHandler):
         # deeper in the call stack.
         self._loop.call_soon(self._leave_room)
 
-    def on_message(self, message: str | bytes) -> None:
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Do what a client's message asks for (HandleReceiveMessage).
 
-        A message that comes after the server has closed the connection is ignored.
+        A message that comes after the server has closed the connection is ignored. Return what the
+        next one has to wait for, if anything.
         """
         if self.ws_connection is None:
-            return
+            return None
         message_type = None
+        wait = None
         try:
             request = decode_message(message)
             message_type = request.type
             handle = self._handlers.get(message_type)
             if handle is None:
                 raise UnknownMessageTypeError("no such type")
-            handle(self, request.payload)
+            wait = handle(self, request.payload)
         except MessageError as error:
             self._send_error(error.wire_text, error)
         except RoomError as error:
@@ -203,12 +237,55 @@ class Handler(WebSocketHandler):
             # Only now: an unknown type can be any text, even an SDP. The condition saves 0.2 µs.
             if self.config.log_level == "DEBUG":
                 logger.debug("client %s: %s", self.client.id, message_type)
+        return wait
 
-    def _handle_join_room(self, payload: EncodedPayload) -> None:
+    def _handle_join_room(self, payload: EncodedPayload) -> Awaitable[None] | None:
         room_id = decode_join_room(payload).room_id
         if len(room_id) > self.config.max_room_name:
             raise InvalidPayloadError(f"room name of {len(room_id)} characters")
+        notices = self._count_notices(room_id)
+        if notices > LARGE:
+            return self._join_large_room(room_id, notices)
+        self._join_room(room_id)
+        wait = self._pay(notices)
+        return asyncio.sleep(wait) if wait else None
+
+    async def _join_large_room(self, room_id: str, notices: int) -> None:
+        await self.large_rooms.turn(notices)
+        if self.ws_connection is None or self.ws_connection.is_closing():
+            return  # The client is gone.
+        try:
+            with self.large_rooms.telling():
+                self._join_room(room_id)
+        except RoomError as error:
+            self._send_error(FAILURES[MessageType.JOIN], error)
+        await asyncio.sleep(self._pay(notices))
+
+    def _join_room(self, room_id: str) -> None:
         self.manager.join_room(self.client, room_id)
+        self.connections.joined(self)
+
+    def _count_notices(self, room_id: str | None = None) -> int:
+        """Return how many others are told if the client joins the room, or else leaves its own."""
+        notices = 0
+        if self._notices_paid:  # It has joined a room before.
+            with suppress(RoomError):
+                room = self.manager.get_room_by_client_id(self.client.id)
+                notices = len(room.clients) - 1
+                if room.id == room_id:
+                    return notices
+        return notices if room_id is None else notices + self.manager.room_size(room_id)
+
+    def _pay(self, notices: int) -> float:
+        """Count what a join has caused; return the seconds to wait if that was too much.
+
+        A client that joins a large room again and again is read slower, without an error: each of
+        its joins is a few bytes and costs everybody some microseconds for each member.
+        """
+        now = self._loop.time()
+        earliest = now - NOTICES_AT_ONCE / NOTICES_PER_SECOND
+        self._notices_paid = max(self._notices_paid, earliest) + notices / NOTICES_PER_SECOND
+        return max(self._notices_paid - now, 0.0)
 
     def _handle_sdp_offer(self, payload: EncodedPayload) -> None:
         self.manager.transfer_sdp_offer(self.client, decode_sdp(payload))
@@ -224,7 +301,9 @@ class Handler(WebSocketHandler):
 
     # Takes the place of the original's `switch`. A `match` would look up members of the enumeration
     # for each message: on Python 3.11, 0.16 µs for each case.
-    _handlers: ClassVar[dict[str | None, Callable[["Handler", EncodedPayload], None]]] = {
+    _handlers: ClassVar[
+        dict[str | None, Callable[["Handler", EncodedPayload], Awaitable[None] | None]]
+    ] = {
         MessageType.JOIN: _handle_join_room,
         MessageType.SDP_OFFER: _handle_sdp_offer,
         MessageType.SDP_ANSWER: _handle_sdp_answer,
@@ -242,3 +321,9 @@ class Handler(WebSocketHandler):
     def _send_error(self, text: str, cause: Exception) -> None:
         logger.debug("client %s is told %r: %s", self.client.id, text, cause)
         self.send(Message(MessageType.ERROR, ErrorPayload(text)).encode())
+
+
+def _address(request: HTTPServerRequest) -> str:
+    """Return the address from which a request comes; one of IPv4 is not shown as one of IPv6."""
+    address = str(request.remote_ip)
+    return address.removeprefix("::ffff:") if "." in address else address

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from model.message import ClientIDPayload, IceCandidatePayload, Message, MessageType, SDPPayload
-from model.room import Client, Room
+from model.room import Client, Room, shown
 from repository import room as repository
 
 logger = logging.getLogger(__name__)
@@ -66,8 +66,15 @@ class RoomManager:
             undo.pop_all()
         if before is not None:
             self._has_left(after, client)
-        logger.info("client %s joined room %r", client.id, room_id)
+        logger.info("client %s at %s joined room %s", client.id, client.address, shown(room_id))
         self._notify_new_client(room, client)
+
+    def room_size(self, room_id: str) -> int:
+        """Return how many clients are in the room; 0 if that cannot be found out."""
+        try:
+            return len(self._room_repo.get(room_id).clients)
+        except repository.RepositoryError:
+            return 0
 
     def leave_room(self, client: Client) -> None:
         """Take the client out of its room and tell the remaining members.
@@ -94,7 +101,7 @@ class RoomManager:
             self._room_repo.create(before)
 
     def _has_left(self, room: Room, client: Client) -> None:
-        logger.info("client %s left room %r", client.id, room.id)
+        logger.info("client %s left room %s", client.id, shown(room.id))
         self._notify_leave_client(room, client)
 
     def _notify_new_client(self, room: Room, new_client: Client) -> None:
@@ -146,7 +153,7 @@ class RoomManager:
         room = self.get_room_by_client_id(sender.id)
         target_client = room.clients.get(payload.client_id)
         if target_client is None:
-            raise NotInRoomError(f"addressee is not in room {room.id!r}")
+            raise NotInRoomError(f"addressee is not in room {shown(room.id)}")
         payload.client_id = sender.id
         target_client.send(Message(message_type, payload).encode())
 

@@ -18,12 +18,16 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.client import ClosedError, Opcode, frame, upgrade_request
+from tests.support.peer import INVALID_MESSAGE, Peer
 from tests.support.proc import PROC, cpu_time, needs_proc, open_files
 from tests.support.server_process import (
+    COMMAND,
     MAIN,
     TESTS,
     TRANSPORTS,
     ServerProcess,
+    Transport,
     run_main,
     server_process,
 )
@@ -42,6 +46,7 @@ HALF_A_BODY = b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\
 SECRET = "a=ice-pwd:xxxxxxxxxxxxxxxxxxxxxx"
 SDP = f"v=0\r\n{SECRET}\r\n"
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPGRADE = upgrade_request("localhost", "/connect")
 
 
 @dataclass(frozen=True)
@@ -335,6 +340,9 @@ def test_only_the_working_directory_has_an_env_file(tmp_path: Path) -> None:
         "SIGNALING_MAX_MESSAGE_SIZE=1.5",
         "SIGNALING_MAX_ROOM_NAME=-1",
         "SIGNALING_MAX_SEND_BUFFER=4MiB",
+        "SIGNALING_MAX_BUFFERED=1GiB",
+        "SIGNALING_MAX_BUFFERED=-1",
+        "SIGNALING_MAX_BUFFERED=0.25",
         "SIGNALING_HANDSHAKE_TIMEOUT=0",
         "SIGNALING_KEEPALIVE_INTERVAL=nan",
         "SIGNALING_PING_INTERVAL=inf",
@@ -503,6 +511,60 @@ async def test_max_room_name() -> None:
             assert (await talker.receive())["payload"] == {"error": "invalid payload"}
 
 
+@asynccontextmanager
+async def connected(server: ServerProcess, number: int) -> AsyncIterator[list[Peer]]:
+    """Connect so many clients, which are gone at the end."""
+    peers = [await Peer.connect(server.url) for _ in range(number)]
+    try:
+        yield peers
+    finally:
+        for peer in peers:
+            peer.abort()
+            with suppress(ConnectionError):
+                await peer.writer.wait_closed()
+
+
+async def half_a_message(peer: Peer, size: int) -> None:
+    """Send so many bytes of a message, and wait until the server has them."""
+    await peer.send(frame(Opcode.TEXT, b" " * size, fin=False) + frame(Opcode.PING))
+    assert (await peer.receive_frame()).opcode is Opcode.PONG
+
+
+async def test_max_buffered() -> None:
+    """When three quarters of `SIGNALING_MAX_BUFFERED` are used, those that have most are closed.
+
+    That is with 1013, and until half of it is left to the others, who do not notice.
+    """
+    env = {"SIGNALING_MAX_BUFFERED": str(1 << 20), "SIGNALING_TRANSPORT": "auto"}
+    with server_process(env=env) as server:
+        async with connected(server, 6) as peers:
+            *_, last = peers
+            for peer, size in zip(
+                peers, (100_000, 240_000, 100_000, 240_000, 100_000), strict=False
+            ):
+                await half_a_message(peer, size)
+            await last.send(frame(Opcode.TEXT, b" " * 20_000, fin=False))
+            for peer in (peers[1], peers[3]):
+                with pytest.raises(ClosedError) as closed:
+                    await peer.receive_text()
+                assert (closed.value.code, closed.value.reason) == (1013, "too far behind")
+            for peer in (peers[0], peers[2], peers[4], last):
+                await peer.send(frame(Opcode.CONTINUATION, b"[]"))
+                assert await peer.receive() == INVALID_MESSAGE
+
+
+@pytest.mark.parametrize("limit", ["0", str(1 << 50)])
+async def test_much_may_be_buffered(limit: str) -> None:
+    """0 stands for a part of the machine's memory, which is more than a few clients can use."""
+    with server_process(env={"SIGNALING_MAX_BUFFERED": limit}) as server:
+        async with connected(server, 5) as peers:
+            for peer in peers:
+                await half_a_message(peer, 1_000_000)
+            for peer in peers:
+                await peer.send(frame(Opcode.CONTINUATION, b"[]"))
+                assert await peer.receive() == INVALID_MESSAGE
+
+
 # The system's limits and libraries
 
 
@@ -589,6 +651,102 @@ async def test_the_last_open_file() -> None:
         await asyncio.to_thread(server.wait_for_line, "WARNING .* files are open")
 
 
+def few_files(limit: int) -> tuple[str, ...]:
+    """Return the command of a server that may have no more files open than this."""
+    return ("sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *COMMAND)
+
+
+@needs_proc
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("sent", [b"", HALF_A_REQUEST, HEALTH, UPGRADE])
+async def test_newcomers_make_room_for_others(transport: Transport, sent: bytes) -> None:
+    """When nearly all files are open, those who have joined no room go, the oldest first.
+
+    So whatever connections a crowd leaves lying about, all who mean to join can. Members stay. This
+    is logged once a minute.
+    """
+    env = {"SIGNALING_TRANSPORT": transport}
+    with server_process(command=few_files(100), env=env) as server:
+        async with AsyncExitStack() as clients:
+            member = await clients.enter_async_context(client(server))
+            await member.join("room")
+            crowd = []
+            for _ in range(200):
+                crowd.append(await clients.enter_async_context(raw_connection(server, sent)))
+                if sent in (HEALTH, UPGRADE):
+                    async with asyncio.timeout(10):
+                        await crowd[-1][0].readuntil(b"\r\n\r\n")
+            assert len(open_files(server.pid)) < 100
+            for number in range(60):
+                newcomer = await clients.enter_async_context(client(server))
+                await newcomer.join("room")
+                joined = await member.receive()
+                assert joined == {"type": "new-client", "payload": {"client_id": newcomer.id}}
+                assert not crowd[number][1].is_closing()
+            for reader, _ in crowd[:150]:
+                async with asyncio.timeout(10):
+                    rest = await reader.read()
+                told = b"\x88\x16\x03\xf5too many connections"
+                assert rest.endswith(told) if sent == UPGRADE else told not in rest
+            await (await member.socket.ping())
+        assert sum("of 100 files are open" in line for line in server.lines) == 1
+
+
+@needs_proc
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_request_makes_a_connection_young(transport: Transport) -> None:
+    """An HTTP connection is as old as its last request."""
+    env = {"SIGNALING_TRANSPORT": transport}
+    with server_process(command=few_files(60), env=env) as server:
+        async with AsyncExitStack() as clients:
+            reader, writer = await clients.enter_async_context(raw_connection(server, HEALTH))
+            await reader.readuntil(b"\r\n\r\nOK")
+            idle, _ = await clients.enter_async_context(raw_connection(server, HEALTH))
+            await idle.readuntil(b"\r\n\r\nOK")
+            for _ in range(100):
+                await clients.enter_async_context(raw_connection(server, b""))
+                writer.write(HEALTH)
+                async with asyncio.timeout(10):
+                    await reader.readuntil(b"\r\n\r\nOK")
+            async with asyncio.timeout(10):
+                assert await idle.read() == b""
+
+
+@needs_proc
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_members_leave_newcomers_half_of_the_files(transport: Transport) -> None:
+    """However few files are left, a newcomer does not have to go as soon as the next one comes."""
+    env = {"SIGNALING_TRANSPORT": transport}
+    with server_process(command=few_files(100), env=env) as server:
+        async with AsyncExitStack() as clients:
+            while len(open_files(server.pid)) < 95:
+                member = await clients.enter_async_context(client(server))
+                await member.join("room")
+            first = await clients.enter_async_context(client(server))
+            await clients.enter_async_context(client(server))
+            await first.join("room")
+            assert (await member.receive())["payload"] == {"client_id": first.id}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_limits_of_a_request(transport: Transport) -> None:
+    """A body may have 1 KiB. A client that reads no answers is dropped in time."""
+    env = {"SIGNALING_TRANSPORT": transport, "SIGNALING_HANDSHAKE_TIMEOUT": "0.3"}
+    with server_process("-demo", env=env) as server:
+        for length, answer in ((1024, b"200 OK"), (1025, b"400 Bad Request")):
+            request = b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length
+            async with raw_connection(server, request + bytes(length)) as (reader, _):
+                assert (await reader.readline()).split(b" ", 1)[1].strip() == answer
+        async with raw_connection(server, b"") as (_, writer):
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            while True:
+                writer.write(HEALTH.replace(b"/health", b"/") * 1000)
+                try:
+                    await writer.drain()
+                except ConnectionError:
+                    break
+
+
 # The log
 
 
@@ -624,7 +782,7 @@ async def test_info_log() -> None:
         transport, listening, joined, left = server.lines
         assert transport.endswith(f"INFO version {VERSION}, transport: auto")
         assert "listening" in listening
-        assert f"{talker.id} joined" in joined
+        assert f"{talker.id} at 127.0.0.1 joined" in joined
         assert f"{talker.id} left" in left
 
 

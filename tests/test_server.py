@@ -11,6 +11,7 @@ import pytest
 
 from config.config import Config
 from handler.handler import Handler
+from handler.large_rooms import LARGE
 from server import serve
 from tests.support.client import (
     Client,
@@ -150,7 +151,8 @@ async def test_a_room_where_all_fall_behind_at_once_empties_itself() -> None:
     asyncio.get_running_loop().set_debug(False)
     # Tornado's protocol learns late what the kernel has taken, so all fall behind.
     async with served(Config(max_send_buffer=1000, transport="tornado")) as server:
-        peers = [await server.connect() for _ in range(200)]
+        # More would make the room a large one, in which joins wait.
+        peers = [await server.connect() for _ in range(LARGE)]
         for peer in peers:
             await peer.join("r")
         # There are 20 messages of 72 bytes for each other member, with no pause to send the first

@@ -16,6 +16,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         max_message_size=1024 * 1024,
         max_room_name=255,
         max_send_buffer=4 * 1024 * 1024,
+        max_buffered=0,
         handshake_timeout=10.0,
         idle_timeout=75.0,
         keepalive_interval=30.0,
@@ -36,6 +37,7 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_MAX_MESSAGE_SIZE",
         "SIGNALING_MAX_ROOM_NAME",
         "SIGNALING_MAX_SEND_BUFFER",
+        "SIGNALING_MAX_BUFFERED",
         "SIGNALING_HANDSHAKE_TIMEOUT",
         "SIGNALING_IDLE_TIMEOUT",
         "SIGNALING_KEEPALIVE_INTERVAL",
@@ -54,7 +56,8 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
     assert config == Config(
-        *("0.0.0.0", 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"), ice_servers="[]"
+        *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"),
+        ice_servers="[]",
     )
 
 

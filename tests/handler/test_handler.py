@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tornado.httputil import HTTPServerRequest, RequestStartLine
 
 from config.config import Config
-from handler.handler import Handler
+from handler.handler import Handler, _address
 from repository.room import RepositoryError
 from tests.support.client import ABNORMAL, Client
 from tests.support.fakes import FailingRepository
@@ -21,22 +22,31 @@ DOWN = RepositoryError("the repository is down")
 MISTAKE = RuntimeError("a mistake")
 
 # The calls of the repository that a member causes, by the size of its room: when it moves to a new
-# room, and when its connection has ended.
+# room, and when its connection has ended. Before them, it is counted who is to be told.
+COUNT_MOVE = ["get_by_client_id", "get"]
 MOVE = {
-    1: ["get_by_client_id", "get", "create", "delete", "update"],
-    2: ["get_by_client_id", "get", "create", "update", "update"],
+    1: [*COUNT_MOVE, "get_by_client_id", "get", "create", "delete", "update"],
+    2: [*COUNT_MOVE, "get_by_client_id", "get", "create", "update", "update"],
 }
-LEAVE = {1: ["get_by_client_id", "delete"], 2: ["get_by_client_id", "update"]}
+COUNT_LEAVE = ["get_by_client_id"]
+LEAVE = {
+    1: [*COUNT_LEAVE, "get_by_client_id", "delete"],
+    2: [*COUNT_LEAVE, "get_by_client_id", "update"],
+}
 
 on_both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
-def at_each_call(calls: dict[int, list[str]]) -> pytest.MarkDecorator:
-    """Run a test for each of the calls, with the size of the room and the number of the call."""
+def at_each_call(calls: dict[int, list[str]], count: list[str]) -> pytest.MarkDecorator:
+    """Run a test for each of the calls, with the size of the room and the number of the call.
+
+    Those of the count are left out: if it fails, so does what follows.
+    """
     cases = {
         f"{size}-{number}-{method}": (size, number)
         for size, methods in calls.items()
         for number, method in enumerate(methods)
+        if number >= len(count)
     }
     return pytest.mark.parametrize(("size", "number"), cases.values(), ids=cases)
 
@@ -79,7 +89,7 @@ async def here(transport: Transport, size: int) -> AsyncIterator[Here]:
         yield Here(server, repo, await server.members("here", size))
 
 
-@at_each_call(MOVE)
+@at_each_call(MOVE, COUNT_MOVE)
 @on_both_transports
 async def test_a_join_that_fails_changes_nothing(
     transport: Transport, size: int, number: int
@@ -118,7 +128,7 @@ async def test_a_message_that_cannot_be_passed_on(
     assert SECRET not in caplog.text
 
 
-@at_each_call(MOVE)
+@at_each_call(MOVE, COUNT_MOVE)
 @on_both_transports
 async def test_a_mistake_in_a_join_ends_the_connection(
     transport: Transport, size: int, number: int, caplog: pytest.LogCaptureFixture
@@ -155,7 +165,7 @@ async def test_a_mistake_in_passing_on_ends_the_connection(
 
 
 @pytest.mark.parametrize("failure", [DOWN, MISTAKE], ids=repr)
-@at_each_call(LEAVE)
+@at_each_call(LEAVE, COUNT_LEAVE)
 @on_both_transports
 async def test_a_client_that_goes_while_the_repository_fails(
     transport: Transport,
@@ -208,6 +218,31 @@ async def test_a_client_that_falls_behind_while_the_repository_fails(
         assert code == 1013
         laggard.abort()
         assert await talker.receive() == leave_client(laggard)
+
+
+@on_both_transports
+async def test_the_record_of_a_join_has_the_address_of_the_client(
+    transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with served(Config(transport=transport)) as server:
+        (member,) = await server.members("r", 1)
+        assert f"client {member.id} at 127.0.0.1 joined room 'r'" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::ffff:1", "2001:db8::ffff:1"),
+        ("::ffff:0:1:2", "::ffff:0:1:2"),
+    ],
+)
+def test_an_ipv4_address_is_shown_as_one(address: str, shown: str) -> None:
+    request = HTTPServerRequest(start_line=RequestStartLine("GET", "/connect", "HTTP/1.0"))
+    request.remote_ip = address
+    assert _address(request) == shown
 
 
 @on_both_transports

@@ -210,6 +210,37 @@ def test_nothing_is_looked_for_among_all_rooms(
     assert first.received() == [new_client(elsewhere), leave_client(second)]
 
 
+# What an operator reads
+
+
+@pytest.mark.parametrize(
+    ("room_id", "shown"),
+    [
+        ("r", "'r'"),
+        ("a\nb", r"'a\nb'"),
+        ("é" * 64, f"'{'é' * 64}'"),
+        ("é" * 65, f"'{'é' * 64}'…"),
+        ("x" * 100_000, f"'{'x' * 64}'…"),
+    ],
+    ids=range(5),
+)
+def test_records_name_the_room_and_who_comes_from_where(
+    manager: RoomManager, caplog: pytest.LogCaptureFixture, room_id: str, shown: str
+) -> None:
+    """Of a room's name they have 64 characters. An error, which can be logged too, has no more."""
+    caplog.set_level("INFO")
+    member, outsider = FakeConnection().client, FakeConnection().client
+    manager.join_room(member, room_id)
+    with pytest.raises(NotInRoomError) as refused:
+        manager.transfer_sdp_offer(member, SDPPayload(outsider.id, Raw(b'"o"')))
+    manager.leave_room(member)
+    assert caplog.messages == [
+        f"client {member.id} at 192.0.2.1 joined room {shown}",
+        f"client {member.id} left room {shown}",
+    ]
+    assert str(refused.value) == f"addressee is not in room {shown}"
+
+
 # An error changes nothing
 
 

@@ -12,7 +12,7 @@ class FakeConnection:
     """A client's connection that keeps what it is sent."""
 
     def __init__(self) -> None:
-        self.client = Client(self.send)
+        self.client = Client(self.send, address="192.0.2.1")
         self.messages: list[bytes] = []
 
     def send(self, message: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -15,6 +16,11 @@ needs_proc = pytest.mark.skipif(not PROC.joinpath("self").exists(), reason="run 
 def open_files(pid: int) -> set[int]:
     """Return the numbers of the file descriptors that a process has open."""
     return {int(name) for name in os.listdir(PROC / str(pid) / "fd")}
+
+
+def most_files() -> int:
+    """Return how many files a process of this user may open, if it raises its limit."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def cpu_time(pid: int) -> float:

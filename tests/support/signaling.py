@@ -18,13 +18,14 @@ from tests.support.listening import listening
 from tests.support.peer import Peer, join_one_by_one
 from tests.support.waiting import until
 from transport.listener import Listener
+from transport.newcomers import Newcomers
 
 
 class Remembered(Connections):
     """Knows every connection that there was, without keeping it alive."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, newcomers: Newcomers) -> None:
+        super().__init__(newcomers)
         self.ever: list[weakref.ref[Connection]] = []
 
     def add(self, connection: Connection) -> None:
@@ -67,11 +68,12 @@ async def served(
 
     At the end the clients leave, and no connection may be left over.
     """
-    config, repo, connections = config or Config(), repo or RoomRepository(), Remembered()
+    newcomers = Newcomers()
+    config, repo, connections = config or Config(), repo or RoomRepository(), Remembered(newcomers)
     app = make_app(RoomManager(repo), config, connections)
     http_server = HTTPServer(app)
     upgrades = config.transport == "auto"
-    listener = Listener(app, http_server, config.handshake_timeout, upgrades=upgrades)
+    listener = Listener(app, http_server, config.handshake_timeout, newcomers, upgrades=upgrades)
     async with listening(http_server, listener) as address:
         server = Served(f"ws://{address}/connect", repo, connections)
         yield server
