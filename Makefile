@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo test coverage test-browser test-build lint docs bench build clean
+.PHONY: help run demo test coverage attack test-browser test-build lint docs bench build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ coverage: .venv/test  ## run the same tests, and show what of the server they do
 	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(TWO) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+attack: .venv/test  ## attack the server in every way that the tests know; ARGS=--help lists them
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 MARKERS = {
+    "attacks": "an attack of some seconds: runs only with --attacks",
     "differ": "the contract differs from the Go original here: skipped with --reference",
     "frames": "broken frames: under SIGNALING_TRANSPORT=tornado answered in Tornado's own way",
     "slow": "takes a minute: runs only with --slow",
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="skip tests in which the contract differs from the Go original; needs --server",
     )
+    group.addoption("--attacks", action="store_true", help="also run the attacks that take longer")
     group.addoption("--slow", action="store_true", help="also run the tests that take a minute")
 
 
@@ -46,12 +48,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     frames = pytest.mark.xfail(
         strict=True, raises=AssertionError, reason="Tornado's own WebSocket protocol"
     )
+    attacks = pytest.mark.skip(reason="takes some seconds, needs --attacks")
     slow = pytest.mark.skip(reason="takes a minute, needs --slow")
     for item in items:
         if config.getoption("--reference") and item.get_closest_marker("differ"):
             item.add_marker(differ)
         if item.get_closest_marker("frames") and _transport(item) == "tornado":
             item.add_marker(frames)
+        if not config.getoption("--attacks") and item.get_closest_marker("attacks"):
+            item.add_marker(attacks)
         if not config.getoption("--slow") and item.get_closest_marker("slow"):
             item.add_marker(slow)
 

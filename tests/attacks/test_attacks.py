@@ -1,0 +1,41 @@
+"""No client can hurt another: while it attacks, others are served, and what it used comes back."""
+
+import pytest
+
+from tests.attacks.attack import Attack
+from tests.attacks.attacks import ATTACKS
+from tests.attacks.row import measure
+from tests.support.proc import most_files, needs_proc
+
+pytestmark = needs_proc
+
+FILES = 4096
+"""Connections of the largest attack, with room for what else is open."""
+
+QUICK = 1.0
+LONG = 4.0
+"""Seconds that an attack lasts."""
+
+
+def check(attack: Attack, seconds: float) -> None:
+    """Check all bounds. What breaks one twice in a row is no disturbance of the machine."""
+    if measure(attack, seconds).broken():
+        assert measure(attack, seconds).broken() == []
+
+
+@pytest.mark.parametrize(
+    "attack", [pytest.param(each, id=each.name) for each in ATTACKS.values() if each.quick]
+)
+def test_quick_attack(attack: Attack) -> None:
+    """The bounds of `tests.attacks.row` hold."""
+    check(attack, QUICK)
+
+
+@pytest.mark.attacks
+@pytest.mark.skipif(most_files() < FILES, reason=f"run it where `ulimit -Hn` is {FILES} or more")
+@pytest.mark.parametrize(
+    "attack", [pytest.param(each, id=each.name) for each in ATTACKS.values() if not each.quick]
+)
+def test_attack(attack: Attack) -> None:
+    """The bounds of `tests.attacks.row` hold."""
+    check(attack, LONG)
