@@ -248,10 +248,13 @@ class Handler(WebSocketHandler):
             return self._join_large_room(room_id, notices)
         self._join_room(room_id)
         wait = self._pay(notices)
-        return asyncio.sleep(wait) if wait else None
+        return _sleep(wait) if wait else None
 
     async def _join_large_room(self, room_id: str, notices: int) -> None:
-        await self.large_rooms.turn(notices)
+        try:
+            await self.large_rooms.turn(notices)
+        except asyncio.CancelledError:
+            return  # The server has stopped.
         if self.ws_connection is None or self.ws_connection.is_closing():
             return  # The client is gone.
         try:
@@ -259,7 +262,7 @@ class Handler(WebSocketHandler):
                 self._join_room(room_id)
         except RoomError as error:
             self._send_error(FAILURES[MessageType.JOIN], error)
-        await asyncio.sleep(self._pay(notices))
+        await _sleep(self._pay(notices))
 
     def _join_room(self, room_id: str) -> None:
         self.manager.join_room(self.client, room_id)
@@ -327,3 +330,9 @@ def _address(request: HTTPServerRequest) -> str:
     """Return the address from which a request comes; one of IPv4 is not shown as one of IPv6."""
     address = str(request.remote_ip)
     return address.removeprefix("::ffff:") if "." in address else address
+
+
+async def _sleep(seconds: float) -> None:
+    """Sleep until the time is over, or the server has stopped."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(seconds)

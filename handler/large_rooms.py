@@ -16,8 +16,9 @@ from time import perf_counter
 
 from tornado.concurrent import future_set_result_unless_cancelled
 
-LARGE = 50
-"""Members that make a room large: to tell more of them takes longer than 0.1 ms."""
+LARGE = 10
+"""Members that make a room large. A write is a system call, which the event loop makes later and
+nobody is charged for: with many rooms of less than fifty, others would wait for that."""
 
 NOTICES_AT_ONCE = 2000
 """Messages to others that the joins of one client may cause at once."""

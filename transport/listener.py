@@ -49,6 +49,10 @@ which the event loop takes 256 KiB of each connection at once: with a thousand t
 they can, a quarter of a gigabyte between two messages of another one. A peer that sends so much
 waits for its turns anyway."""
 
+SEND_BUFFER = 128 * 1024
+"""Bytes that the kernel keeps of what a client is sent. Its own figure grows to megabytes, which
+nobody counts, and a client that takes nothing is not behind before it is used up."""
+
 LINGER = 0.5
 """Seconds in which a refused client can read the response, while what it still sends is discarded.
 If the connection were closed with something unread, it would be reset and the response lost (RFC
@@ -114,6 +118,7 @@ class Listener:
         for listening in sockets:
             # For all connections that it accepts.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             self._servers.append(
                 await loop.create_server(
                     lambda: UpgradeConnection(self), sock=listening, backlog=backlog

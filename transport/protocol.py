@@ -279,6 +279,11 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
 
     def _continue(self, _: object) -> None:
         """Go on when the handler is done."""
+        if self._connection.is_reading and (self._pending or self._unread):
+            # In its turn: very many may be done in one iteration of the event loop.
+            self._awaits_turn = True
+            self._hold()
+            return
         self._go_on(perf_counter() + QUANTUM)
         if self._busy or self._parser.held:
             self._hold()
@@ -355,7 +360,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         """Bytes in memory that are unsent, not handled yet or half received."""
         size = self.unsent + self._parser.held + len(self._unread)
         if self._pending:
-            size += sum(len(event) for event in self._pending if isinstance(event, (str, bytes)))
+            # A ping or a pong is a small object; its data is 125 bytes at most.
+            size += sum(
+                len(event) if isinstance(event, (str, bytes)) else 100 for event in self._pending
+            )
         return size
 
     def write_text(self, text: bytes) -> None:

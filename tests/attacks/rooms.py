@@ -1,8 +1,9 @@
 """Attacks with rooms: one message of a client makes the server write one to each member."""
 
 import asyncio
+from itertools import count
 
-from tests.attacks.attack import attack
+from tests.attacks.attack import RELAY, attack
 from tests.attacks.clients import Connection, Target, block, join, together
 
 
@@ -34,6 +35,26 @@ async def everybody_rejoins(target: Target) -> None:
     members = await target.members(500, room)
     await target.begin()
     await asyncio.gather(*(member.flood(join(room)) for member in members))
+
+
+@attack()
+async def everybody_rejoins_small_rooms(target: Target) -> None:
+    """All members of nine rooms of 45 join their own again and again: no room is large."""
+    rooms = [target.room() for _ in range(9)]
+    members = [(member, room) for room in rooms for member in await target.members(45, room)]
+    await target.begin()
+    await asyncio.gather(*(member.flood(join(room)) for member, room in members))
+
+
+@attack(echoes=False, relay=2 * RELAY)
+async def moving_in_step(target: Target) -> None:
+    """392 clients move from one of eight rooms to the next at once, ten times a second."""
+    members = await target.members(392)
+    await target.begin()
+    for step in count():
+        for number, member in enumerate(members):
+            member.write(join(f"{step} {number % 8}"))
+        await asyncio.sleep(0.1)
 
 
 @attack()
