@@ -25,7 +25,7 @@ on_both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_many_messages_are_sent_in_turn() -> None:
     """One step is taken in an iteration: the cheapest, and of equal ones that which came first."""
     rooms, taken = LargeRooms(), list[str]()
-    for name, messages in {"c": 3, "a": 1, "b": 1, "d": 9}.items():
+    for name, messages in {"c": 3000, "a": 1000, "b": 1000, "d": 9000}.items():
         rooms.call(LARGE + messages, lambda name=name: taken.append(name))  # type: ignore[misc]
     assert taken == []
     for number in range(1, 5):
@@ -56,7 +56,7 @@ async def test_turns_are_awaited_in_the_same_order() -> None:
         await rooms.turn(LARGE + messages)
         taken.append(name)
 
-    waiting = {"second": 3, "given up": 1, "first": 2}
+    waiting = {"second": 3000, "given up": 1000, "first": 2000}
     tasks = {name: asyncio.create_task(take_turn(rank, name)) for name, rank in waiting.items()}
     await asyncio.sleep(0)
     tasks["given up"].cancel()
