@@ -7,7 +7,7 @@ and a client has its price too, so a server may grow by twice as much.
 import asyncio
 from contextlib import suppress
 
-from tests.attacks.attack import MIB, RELAY, attack
+from tests.attacks.attack import MIB, attack
 from tests.attacks.clients import EMPTY, PONG, Connection, Target, block
 from tests.support.client import Opcode, frame, text_frame
 from tests.support.peer import message
@@ -40,7 +40,7 @@ IN_LINE = 5000.0
 """Milliseconds for newcomers when a thousand clients come again and again: they stand in line."""
 
 
-@attack(quick=True, echoes=False, env=CEILING, growth=GROWTH, relay=2 * RELAY)
+@attack(quick=True, echoes=False, env=CEILING, growth=GROWTH)
 async def unread_offers(target: Target) -> None:
     """100 clients do not read the 6 MiB that they send to themselves, and send pongs unasked."""
 
