@@ -3,7 +3,7 @@
 import asyncio
 from itertools import count
 
-from tests.attacks.attack import RELAY, attack
+from tests.attacks.attack import attack
 from tests.attacks.clients import Connection, Target, block, join, together
 
 
@@ -46,7 +46,7 @@ async def everybody_rejoins_small_rooms(target: Target) -> None:
     await asyncio.gather(*(member.flood(join(room)) for member, room in members))
 
 
-@attack(echoes=False, relay=2 * RELAY)
+@attack(echoes=False)
 async def moving_in_step(target: Target) -> None:
     """392 clients move from one of eight rooms to the next at once, ten times a second."""
     members = await target.members(392)
