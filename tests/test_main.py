@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.support.client import ClosedError, Opcode, frame, upgrade_request
-from tests.support.peer import INVALID_MESSAGE, Peer
+from tests.support.client import ClosedError, Opcode, frame, text_frame, upgrade_request
+from tests.support.peer import INVALID_MESSAGE, Peer, message, new_client
 from tests.support.proc import PROC, cpu_time, needs_proc, open_files
 from tests.support.server_process import (
     COMMAND,
@@ -932,7 +932,7 @@ def test_stop_at_any_moment(number: signal.Signals) -> None:
 
 async def test_nothing_is_left_open() -> None:
     """A server that ends has closed all that it opened: Python gives no ResourceWarning."""
-    env = {"PYTHONDEVMODE": "1", "SIGNALING_SHUTDOWN_TIMEOUT": "0.2"}
+    env = {"PYTHONDEVMODE": "1", "SIGNALING_SHUTDOWN_TIMEOUT": "0.001"}
     with server_process(env=env) as server:
         async with (
             client(server) as silent,
@@ -944,3 +944,22 @@ async def test_nothing_is_left_open() -> None:
             server.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.wait) == 0
         assert not [line for line in server.lines if "Warning" in line]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_client_that_is_read_slower_when_the_server_stops(transport: Transport) -> None:
+    """The server ends as it always does. What the client waits for leaves no traceback."""
+    env = {"SIGNALING_TRANSPORT": transport, "SIGNALING_SHUTDOWN_TIMEOUT": "0.001"}
+    with server_process(env=env) as server:
+        members = [await Peer.connect(server.url) for _ in range(12)]
+        for member in members:
+            await member.join("room")
+        # Each causes eleven notices, all together more than a client may cause at once.
+        members[0].write(text_frame(message("join", room_id="room")) * 300)
+        for _ in range(190):
+            while new_client(members[0]) != await members[1].receive():
+                pass
+        server.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.wait) == 0
+        for member in members:
+            member.abort()
