@@ -53,6 +53,7 @@ def run(argv: Sequence[str]) -> int:
                 logger.warning(
                     "REDIS_HOST is set, but this server does not share its rooms over Redis yet"
                 )
+            process.keep_what_is_there()
             runner.run(serve(config))
     except ListenError as error:
         say(str(error))

@@ -202,3 +202,14 @@ def test_what_was_freed_goes_back_to_the_system() -> None:
     process.release_memory()
     assert last
     assert resident() < before + 20
+
+
+def test_what_is_there_to_stay_is_in_no_collection() -> None:
+    """A full collection stops everybody for as long as it looks at all modules."""
+    stays = [object()]
+    assert any(each is stays for each in gc.get_objects())
+    try:
+        process.keep_what_is_there()
+        assert not any(each is stays for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
