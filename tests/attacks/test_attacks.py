@@ -12,15 +12,24 @@ pytestmark = needs_proc
 FILES = 4096
 """Connections of the largest attack, with room for what else is open."""
 
+TRIES = 3
+
 QUICK = 1.0
 LONG = 4.0
 """Seconds that an attack lasts."""
 
 
 def check(attack: Attack, seconds: float) -> None:
-    """Check all bounds. What breaks one twice in a row is no disturbance of the machine."""
-    if measure(attack, seconds).broken():
-        assert measure(attack, seconds).broken() == []
+    """Check all bounds.
+
+    On a machine that others use too, a fixed piece of work takes ten times its time now and then.
+    What breaks a bound in all of `TRIES` is no such disturbance.
+    """
+    for _ in range(TRIES):
+        broken = measure(attack, seconds).broken()
+        if not broken:
+            return
+    assert broken == []
 
 
 @pytest.mark.parametrize(
