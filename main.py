@@ -49,10 +49,6 @@ def run(argv: Sequence[str]) -> int:
     loop_factory = process.new_event_loop
     try:
         with log_to_stderr(config.log_level), asyncio.Runner(loop_factory=loop_factory) as runner:
-            if environ.get("REDIS_HOST"):
-                logger.warning(
-                    "REDIS_HOST is set, but this server does not share its rooms over Redis yet"
-                )
             process.keep_what_is_there()
             runner.run(serve(config))
     except ListenError as error:

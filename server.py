@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
 import process
 from config.config import Config
 from demo.routes import demo_routes
 from handler.connections import Connections
-from handler.handler import Handler
-from handler.large_rooms import LargeRooms
+from handler.handler import Handler, undelivered
+from handler.large_rooms import LARGE, LargeRooms
 from manager.room import RoomManager
 from repository.mem.room import RoomRepository
 from transport.listen import BACKLOG, host_port, is_every_address, listen
@@ -20,26 +25,36 @@ from transport.newcomers import Newcomers
 from transport.serve_mux import ServeMux, respond
 from version import VERSION
 
+if TYPE_CHECKING:
+    from services.clustering import ClusteringService
+
 logger = logging.getLogger(__name__)
 
 MAX_BODY_SIZE = 1024
 """Bytes of a request's body, which no request has a use for."""
 
-PATHS = ("/health", "/connect", "/ws")
-"""The paths of the original."""
+PATHS = ("/health", "/ready", "/connect", "/ws")
+"""The paths of the original, and `/ready`."""
 
 
-def make_app(manager: RoomManager, config: Config, connections: Connections) -> Application:
+def make_app(
+    manager: RoomManager,
+    config: Config,
+    connections: Connections,
+    large_rooms: LargeRooms,
+    is_ready: Callable[[], bool] = lambda: True,
+) -> Application:
     """Return the application. Open connections are in `connections` until they are gone."""
     collaborators = {
         "manager": manager,
         "config": config,
         "connections": connections,
-        "large_rooms": LargeRooms(),
+        "large_rooms": large_rooms,
     }
     return ServeMux(
         [
             (r"/health", respond(200, "OK")),
+            (r"/ready", _ready(is_ready)),
             (r"/connect", Handler, collaborators),
             (r"/ws", Handler, collaborators),
             *(demo_routes(config.ice_servers) if config.demo else []),
@@ -59,8 +74,16 @@ async def serve(config: Config) -> None:
     scavenger = process.Scavenger(asyncio.get_running_loop().call_later)
     newcomers = Newcomers()
     connections = Connections(newcomers, scavenger.count)
-    manager = RoomManager(RoomRepository())
-    app = make_app(manager, config, connections)
+    large_rooms = LargeRooms()
+    manager: RoomManager
+    cluster = None
+    if config.redis:
+        manager = cluster = _cluster(config, large_rooms)
+    else:
+        manager = RoomManager(RoomRepository())
+    app = make_app(
+        manager, config, connections, large_rooms, lambda: cluster is None or cluster.ready
+    )
     http_server = HTTPServer(
         app,
         idle_connection_timeout=config.idle_timeout,
@@ -88,12 +111,17 @@ async def serve(config: Config) -> None:
     if config.demo:
         logger.info("demo: %s", _demo_url(*sockets[0].getsockname()[:2]))
 
+    if cluster is not None:
+        sharing = asyncio.create_task(cluster.run())
     await stop.wait()
 
     logger.info("stopping, %d connections to close", len(connections))
     scavenger.stop()
     listener.stop()
     http_server.stop()
+    if cluster is not None:
+        await cluster.leave_cluster()
+        sharing.cancel()
     try:
         async with asyncio.timeout(config.shutdown_timeout):
             await connections.close_all(1001, "server is stopping")
@@ -103,6 +131,32 @@ async def serve(config: Config) -> None:
         connections.abort_all()
         await asyncio.sleep(0)  # The event loop closes what was aborted in its next iteration.
     logger.info("stopped")
+
+
+def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
+    from services.clustering import ClusteringService
+    from services.redis_bus import Link, RedisBus
+
+    repo = RoomRepository()
+
+    def telling(room_id: str) -> AbstractContextManager[None]:
+        large = cluster.room_size(room_id) > LARGE
+        return large_rooms.telling() if large else nullcontext()
+
+    cluster = ClusteringService(
+        repo,
+        RedisBus(partial(Link.open, config.redis), config.cluster_prefix, config.cluster_lease),
+        lease=config.cluster_lease,
+        max_room_size=config.max_room_size,
+        undelivered=undelivered,
+        telling=telling,
+    )
+    return cluster
+
+
+def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:
+    ready, unready = respond(200, "OK"), respond(503, "rooms cannot be shared\n")
+    return lambda request: (ready if is_ready() else unready)(request)
 
 
 def _demo_url(host: str, port: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import quote, urlsplit
 
 from config.env_file import EnvFileError, parse_env_file
 from config.ice_servers import read_ice_servers
@@ -19,7 +20,15 @@ from config.numbers import parse_float, parse_int
 PREFIX = "SIGNALING_"
 MAX_PORT = 65535
 
-UNPREFIXED = {"port": "PORT"}
+UNPREFIXED = {
+    "port": "PORT",
+    "redis_url": "REDIS_URL",
+    "redis_host": "REDIS_HOST",
+    "redis_port": "REDIS_PORT",
+    "redis_username": "REDIS_USERNAME",
+    "redis_password": "REDIS_PASSWORD",
+    "redis_db": "REDIS_DB",
+}
 """Settings whose variable has the original's name, without a prefix."""
 
 Number = TypeVar("Number", int, float)
@@ -75,6 +84,22 @@ def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
     return read
 
 
+def read_redis_url(text: str) -> str:
+    """Return the URL of a Redis. Raises ValueError, without the text, which may have a password."""
+    with suppress(ValueError):
+        url = urlsplit(text)
+        if url.scheme == "unix" and url.path:
+            return text
+        if url.scheme in ("redis", "rediss") and url.hostname and url.port != 0:
+            return text
+    raise ValueError("... is not redis://, rediss:// or unix:// and where Redis is")
+
+
+def read_redis_port(text: str) -> int:
+    """Return a port. Kubernetes sets the variable for a Service named `redis`: tcp://host:port."""
+    return number(parse_int, "a port", 1, MAX_PORT)(re.sub(r"^tcp://.*:", "", text))
+
+
 # The types of settings that have a variable, each with its reader.
 Port = Annotated[int, number(parse_int, "a whole number", 0, MAX_PORT)]
 Bytes = Annotated[int, number(parse_int, "a whole number of bytes", 1, 1 << 30)]
@@ -87,6 +112,13 @@ ShutdownSeconds = Annotated[float, number(parse_float, "a number of seconds", 0.
 Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
+Text = Annotated[str, str]
+RedisUrl = Annotated[str, read_redis_url]
+RedisPort = Annotated[int, read_redis_port]
+RedisDb = Annotated[int, number(parse_int, "a number of a database", 0, 1 << 20)]
+# 0 stands for any number.
+Clients = Annotated[int, number(parse_int, "a number of clients", 0, 1 << 30)]
+Lease = Annotated[float, number(parse_float, "a number of seconds", 0.3, 60)]
 
 
 @dataclass(frozen=True)
@@ -136,6 +168,21 @@ class Config:
         repr=False,  # It may have credentials.
     )
     """The ICE servers of the demo page, in JSON. Every visitor is given them."""
+    max_room_size: Clients = 0
+    """How many clients a room may have, on all servers that share it; 0 for any number."""
+    redis_url: RedisUrl = field(default="", repr=False)
+    """Where Redis or Valkey is, over which rooms are shared with other servers. It takes the place
+    of the next five."""
+    redis_host: Text = ""
+    """The host of Redis; empty for none."""
+    redis_port: RedisPort = 6379
+    redis_username: Text = ""
+    redis_password: Text = field(default="", repr=False)
+    redis_db: RedisDb = 0
+    cluster_prefix: Text = "pysignaling"
+    """What all keys in Redis begin with. Servers that share their rooms have the same."""
+    cluster_lease: Lease = 3.0
+    """Seconds after which a server that shows no sign of life is dead to the others."""
     demo: bool = False
     """Whether to serve the demo page too."""
 
@@ -145,6 +192,17 @@ class Config:
                 f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
                 f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
             )
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis; empty for none."""
+        if self.redis_url or not self.redis_host:
+            return self.redis_url
+        login = ""
+        if self.redis_username or self.redis_password:
+            login = f"{quote(self.redis_username, '')}:{quote(self.redis_password, '')}@"
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        return f"redis://{login}{host}:{self.redis_port}/{self.redis_db}"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], **flags: Any) -> "Config":

@@ -51,6 +51,11 @@ FAILURES: dict[str | None, str] = {
 """What a client is told when its message could be read but not carried out."""
 
 
+def undelivered(client: Client, message_type: MessageType) -> None:
+    """Tell a client that a message of its did not arrive after all."""
+    client.send(Message(MessageType.ERROR, ErrorPayload(FAILURES[message_type])).encode())
+
+
 class Handler(WebSocketHandler):
     """Reads a client's messages, has the manager carry them out, and writes to the client.
 
@@ -246,8 +251,10 @@ class Handler(WebSocketHandler):
         notices = self._count_notices(room_id)
         if notices > LARGE:
             return self._join_large_room(room_id, notices)
-        self._join_room(room_id)
+        joining = self._join_room(room_id)
         wait = self._pay(notices)
+        if joining is not None:
+            return self._wait_to_join(joining, wait)
         return _sleep(wait) if wait else None
 
     async def _join_large_room(self, room_id: str, notices: int) -> None:
@@ -259,14 +266,24 @@ class Handler(WebSocketHandler):
             return  # The client is gone.
         try:
             with self.large_rooms.telling():
-                self._join_room(room_id)
+                joining = self._join_room(room_id)
+            if joining is not None:
+                await joining
         except RoomError as error:
             self._send_error(FAILURES[MessageType.JOIN], error)
         await _sleep(self._pay(notices))
 
-    def _join_room(self, room_id: str) -> None:
-        self.manager.join_room(self.client, room_id)
+    async def _wait_to_join(self, joining: Awaitable[None], wait: float) -> None:
+        try:
+            await joining
+        except RoomError as error:
+            self._send_error(FAILURES[MessageType.JOIN], error)
+        await _sleep(wait)
+
+    def _join_room(self, room_id: str) -> Awaitable[None] | None:
+        joining = self.manager.join_room(self.client, room_id)
         self.connections.joined(self)
+        return joining
 
     def _count_notices(self, room_id: str | None = None) -> int:
         """Return how many others are told if the client joins the room, or else leaves its own."""

@@ -5,7 +5,7 @@ call is atomic: of two clients that join a new room at once, one is first and is
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -39,11 +39,12 @@ class RoomManager:
     def __init__(self, room_repo: repository.Room) -> None:
         self._room_repo = room_repo
 
-    def join_room(self, client: Client, room_id: str) -> None:
+    def join_room(self, client: Client, room_id: str) -> Awaitable[None] | None:
         """Add the client to the room, creating it if necessary, and tell the other members.
 
         A client that is in another room leaves that one first. Joining the same room again changes
-        nothing, but the others are told again.
+        nothing, but the others are told again. Return what has to be awaited before the client is
+        in the room, if anything.
         """
         try:
             before = self.get_room_by_client_id(client.id)
@@ -51,7 +52,7 @@ class RoomManager:
             before = None
         if before is not None and before.id == room_id:
             self._notify_new_client(before, client)
-            return
+            return None
 
         with _repository_errors(), ExitStack() as undo:
             try:
@@ -68,6 +69,7 @@ class RoomManager:
             self._has_left(after, client)
         logger.info("client %s at %s joined room %s", client.id, client.address, shown(room_id))
         self._notify_new_client(room, client)
+        return None
 
     def room_size(self, room_id: str) -> int:
         """Return how many clients are in the room; 0 if that cannot be found out."""
@@ -113,7 +115,7 @@ class RoomManager:
     def _notify(self, room: Room, message_type: MessageType, about: Client) -> None:
         message = Message(message_type, ClientIDPayload(about.id)).encode()
         for client in room.clients.values():
-            if client is not about:
+            if client is not about and not client.remote:
                 client.send(message)
 
     def get_client_by_id(self, client_id: str) -> Client:

@@ -9,7 +9,7 @@ SHOWN = 64
 """Characters of a room's name that a log record shows."""
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """Return an xid as rs/xid makes them: 20 characters 0-9a-v that sort by time."""
     return str(xid_create())
 
@@ -25,9 +25,11 @@ class Client:
     """
 
     send: Callable[[bytes], None]
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=new_id)
     address: str = ""
     """Where the client comes from, for the log."""
+    remote: bool = False
+    """Whether it is connected to another server, which tells it who joins and leaves."""
 
 
 @dataclass(frozen=True, slots=True)

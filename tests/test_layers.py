@@ -12,8 +12,8 @@ from tests.support.imports import ROOT, imports
 LAYERS = {
     "main": {"server", "config", "log", "process", "transport", "version"},
     "server": {
-        *("config", "demo", "handler", "manager", "process", "repository.mem", "transport"),
-        "version",
+        *("config", "demo", "handler", "manager", "process", "repository.mem", "services"),
+        *("transport", "version"),
     },
     "log": {"process"},
     "process": set[str](),
@@ -26,6 +26,7 @@ LAYERS = {
     "manager": {"model", "repository"},
     "model": set[str](),
     "repository": {"model"},
+    "services": {"manager", "model", "repository"},
     "repository.mem": {"model", "repository"},
     "version": set[str](),
 }
@@ -44,6 +45,7 @@ PACKAGES = {
     "manager": set[str](),
     "model": {"epyxid", "msgspec"},
     "repository": set[str](),
+    "services": {"msgspec", "redis"},
     "repository.mem": set[str](),
     "version": set[str](),
 }

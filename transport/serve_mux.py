@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
@@ -39,7 +40,7 @@ def respond(status: int, text: str) -> Callable[[HTTPServerRequest], None]:
 
     It is not a RequestHandler, which knows seven methods and refuses every other.
     """
-    start_line = ResponseStartLine("", status, {200: "OK", 404: "Not Found"}[status])
+    start_line = ResponseStartLine("", status, HTTPStatus(status).phrase)
     headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
 
     def respond_to(request: HTTPServerRequest) -> None:

@@ -10,6 +10,7 @@ from tornado.httpserver import HTTPServer
 
 from config.config import Config
 from handler.connections import Connection, Connections
+from handler.large_rooms import LargeRooms
 from manager.room import RoomManager
 from repository.mem.room import RoomRepository
 from repository.room import Room as Repository
@@ -70,7 +71,7 @@ async def served(
     """
     newcomers = Newcomers()
     config, repo, connections = config or Config(), repo or RoomRepository(), Remembered(newcomers)
-    app = make_app(RoomManager(repo), config, connections)
+    app = make_app(RoomManager(repo), config, connections, LargeRooms())
     http_server = HTTPServer(app)
     upgrades = config.transport == "auto"
     listener = Listener(app, http_server, config.handshake_timeout, newcomers, upgrades=upgrades)
