@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -137,21 +137,14 @@ def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
     from services.clustering import ClusteringService
     from services.redis_bus import Link, RedisBus
 
-    repo = RoomRepository()
-
-    def telling(room_id: str) -> AbstractContextManager[None]:
-        large = cluster.room_size(room_id) > LARGE
-        return large_rooms.telling() if large else nullcontext()
-
-    cluster = ClusteringService(
-        repo,
-        RedisBus(partial(Link.open, config.redis), config.cluster_prefix, config.cluster_lease),
+    return ClusteringService(
+        RoomRepository(),
+        RedisBus(partial(Link.open, config.redis), config.cluster_prefix, config.cluster_lease / 2),
         lease=config.cluster_lease,
         max_room_size=config.max_room_size,
         undelivered=undelivered,
-        telling=telling,
+        telling=lambda members: large_rooms.telling() if members > LARGE else nullcontext(),
     )
-    return cluster
 
 
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:
