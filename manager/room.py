@@ -115,7 +115,7 @@ class RoomManager:
     def _notify(self, room: Room, message_type: MessageType, about: Client) -> None:
         message = Message(message_type, ClientIDPayload(about.id)).encode()
         for client in room.clients.values():
-            if client is not about and not client.remote:
+            if client is not about and not client.server:
                 client.send(message)
 
     def get_client_by_id(self, client_id: str) -> Client:

@@ -28,8 +28,9 @@ class Client:
     id: str = field(default_factory=new_id)
     address: str = ""
     """Where the client comes from, for the log."""
-    remote: bool = False
-    """Whether it is connected to another server, which tells it who joins and leaves."""
+    server: str = ""
+    """The server to which it is connected, and which tells it who joins and leaves; empty for this
+    one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,41 @@
--- Who is in which room, for all servers together. Each call is atomic, and what comes of it is
--- written into the inboxes of the servers concerned, the caller's too. So all of them learn of all
--- changes in one order.
+-- Who is in which room, for all servers together. Each call is atomic. What comes of it is written
+-- into the inboxes of the servers concerned, the caller's too, so all see one order of changes.
 --
 -- KEYS[1] is what the names of all keys begin with:
---   :servers           sorted set of the servers, by when their leases end (ms of Redis' clock)
+--   :servers           sorted set of servers, by when their leases end (ms of Redis' clock)
 --   :last              hash: server -> number of its last call that was carried out
 --   :seq               number of the last membership
 --   :inbox:<server>    stream of what the server has to know
 --   :room:<room>       hash: client -> "<server> <number of the membership>"
 --   :members:<server>  hash: client -> room
--- ARGV: the command, the calling server, the number of its call, how long keys are kept (ms), and
--- what the command takes. The reply is OK, or FENCED if the caller is not one of the servers.
+-- ARGV: command, calling server, number of its call, how long keys are kept (ms), and what the
+-- command takes. The reply is OK, or FENCED if the caller is not one of the servers.
 local prefix, command, me, number, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
 local servers, last, memberships = prefix .. ':servers', prefix .. ':last', prefix .. ':seq'
 local function inbox(server) return prefix .. ':inbox:' .. server end
 local function clients(room) return prefix .. ':room:' .. room end
 local function members(server) return prefix .. ':members:' .. server end
-
+local function keep(...)
+  for _, key in ipairs({...}) do call('PEXPIRE', key, ttl) end
+end
+local function tell(list, ...)
+  for _, server in ipairs(list) do call('XADD', inbox(server), 'NOMKSTREAM', '*', ...) end
+end
 local function now()
   local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function keep(...)
-  for _, key in ipairs({...}) do call('PEXPIRE', key, ttl) end
-end
-local function tell(server, ...) call('XADD', inbox(server), 'NOMKSTREAM', '*', ...) end
-local function tell_all(list, ...)
-  for _, server in ipairs(list) do tell(server, ...) end
-end
-
 local function remove(server)  -- with all its members; the others know who they are
   call('ZREM', servers, server)
   call('HDEL', last, server)
   local rooms = call('HGETALL', members(server))
   for i = 1, #rooms, 2 do call('HDEL', clients(rooms[i + 1]), rooms[i]) end
   call('DEL', members(server), inbox(server))
-  tell_all(call('ZRANGE', servers, 0, -1), 'e', 'gone', 's', server)
+  tell(call('ZRANGE', servers, 0, -1), 'e', 'gone', 's', server)
 end
 
 if command == 'enter' then  -- lease (ms), the caller's name before
-  if call('ZSCORE', servers, me) then return 'OK' end
   if call('ZSCORE', servers, ARGV[6]) then remove(ARGV[6]) end
   call('ZADD', servers, now() + ARGV[5], me)
   call('HSET', last, me, number)
@@ -48,44 +43,37 @@ if command == 'enter' then  -- lease (ms), the caller's name before
   keep(servers, last, inbox(me))
   return 'OK'
 end
-
 local done = call('HGET', last, me)
 if not done then return 'FENCED' end
-
 if command == 'beat' then  -- lease (ms), longest inbox, whether to look for servers that are dead
   if call('XLEN', inbox(me)) > tonumber(ARGV[6]) then
     remove(me)
     return 'FENCED'
   end
-  local time = now()
-  call('ZADD', servers, time + ARGV[5], me)
+  call('ZADD', servers, now() + ARGV[5], me)
   keep(servers, last, memberships, inbox(me), members(me))
+  local before = '(' .. string.format('%.0f', now())
   if ARGV[7] == '1' then
-    for _, server in ipairs(call('ZRANGEBYSCORE', servers, '-inf', '(' .. string.format('%.0f', time))) do
-      remove(server)
-    end
+    for _, server in ipairs(call('ZRANGEBYSCORE', servers, '-inf', before)) do remove(server) end
   end
   return 'OK'
 end
 
-if number <= tonumber(done) then return 'OK' end  -- The caller did not see that it was done.
+if number <= tonumber(done) then return 'OK' end  -- The caller has not seen the reply.
 call('HSET', last, me, number)
 
--- Returns the other servers that have members in a room; and those members, unless the caller has
--- some too and knows them.
+-- Returns the other servers with members in the room, and those members as lines, unless there are
+-- some of the caller's: then it knows the others.
 local function others(room)
-  local list, seen, lines, known = {}, {}, {}, false
+  local list, seen, lines, known = {}, {[me] = true}, {}, false
   local all = call('HGETALL', clients(room))
   for i = 1, #all, 2 do
     local server = string.match(all[i + 1], '^%S+')
-    if server == me then
-      known = true
-    else
-      lines[#lines + 1] = all[i] .. ' ' .. all[i + 1]
-      if not seen[server] then
-        seen[server] = true
-        list[#list + 1] = server
-      end
+    known = known or server == me
+    lines[#lines + 1] = all[i] .. ' ' .. all[i + 1]
+    if not seen[server] then
+      seen[server] = true
+      list[#list + 1] = server
     end
   end
   return list, not known and table.concat(lines, '\n')
@@ -101,45 +89,31 @@ local function leave(client)
   call('HDEL', members(me), client)
   local list = others(room)
   list[#list + 1] = me
-  tell_all(list, 'e', 'left', 'r', room, 'c', client, 's', me, 'q', seq)
+  tell(list, 'e', 'left', 'r', room, 'c', client, 's', me, 'q', seq)
 end
 
-if command == 'join' then  -- room, client, how many a room may have at most (0: any number)
+if command == 'join' then  -- room, client, how many a room may have (0: any number)
   local room, client, most = ARGV[5], ARGV[6], tonumber(ARGV[7])
   local list, unknown = others(room)
   if call('HGET', members(me), client) == room then
-    local seq = membership(room, client)
-    tell_all(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', seq)
-    tell(me, 'e', 'again', 'r', room, 'n', number)
-    return 'OK'
-  end
-  if most > 0 and call('HLEN', clients(room)) >= most then
-    tell(me, 'e', 'full', 'n', number)
-    return 'OK'
-  end
-  leave(client)
-  local seq = call('INCR', memberships)
-  call('HSET', clients(room), client, me .. ' ' .. seq)
-  call('HSET', members(me), client, room)
-  keep(clients(room), members(me), memberships)
-  tell_all(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', seq)
-  if unknown then
-    tell(me, 'e', 'joined', 'r', room, 'q', seq, 'n', number, 'o', unknown)
+    tell(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', membership(room, client))
+    tell({me}, 'e', 'again', 'n', number)
+  elseif most > 0 and call('HLEN', clients(room)) >= most then
+    tell({me}, 'e', 'full', 'n', number)
   else
-    tell(me, 'e', 'joined', 'r', room, 'q', seq, 'n', number)
+    leave(client)
+    local seq = call('INCR', memberships)
+    call('HSET', clients(room), client, me .. ' ' .. seq)
+    call('HSET', members(me), client, room)
+    keep(clients(room), members(me), memberships)
+    tell(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', seq)
+    tell({me}, 'e', 'joined', 'r', room, 'q', seq, 'n', number, 'o', unknown or '')
   end
-  return 'OK'
-end
-if command == 'leave' then  -- client
+elseif command == 'leave' then  -- client
   leave(ARGV[5])
-  return 'OK'
-end
-if command == 'keep' then  -- rooms that have members here
+elseif command == 'keep' then  -- rooms that have members here
   for i = 5, #ARGV do keep(clients(ARGV[i])) end
-  return 'OK'
-end
-if command == 'bye' then
+elseif command == 'bye' then
   remove(me)
-  return 'OK'
 end
-return redis.error_reply('unknown command ' .. command)
+return 'OK'

@@ -19,6 +19,7 @@ meets anew. docs/cluster.md has a diagram.
 import asyncio
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -38,16 +39,12 @@ logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT = 5.0
 """Seconds that a join waits for Redis."""
-
 MAX_WAITING = 16 << 20
 """Bytes that may wait for Redis. A message beyond that comes back to its sender."""
-
 MAX_INBOX = 100_000
 """Entries that may wait for a server. One that is further behind has to enter anew."""
-
-KEPT = 86400.0
+KEPT = 86400
 """Seconds for which Redis keeps what nobody has touched, as when the last server has crashed."""
-
 AT_ONCE = 0.002
 """Seconds for which a server acts on entries before others have their turn."""
 
@@ -71,14 +68,6 @@ class _Ask:
     timer: asyncio.TimerHandle | None = None
     number: int = 0
     """That of the call; 0 while there was none."""
-
-
-@dataclass(slots=True)
-class _Remote:
-    """A member that is on another server."""
-
-    client: Client
-    server: str
 
 
 @dataclass(slots=True)
@@ -123,38 +112,28 @@ class ClusteringService(RoomManager):
         self._telling = telling
         self._loop = asyncio.get_running_loop()
 
-        self._state = "out"
-        """`out` of the cluster, `entering`, `in`, or `gone` for good."""
-        self._memory = ""
-        """The name of what Redis remembers."""
-        self._server = ""
-        """The name of this server."""
-        self._number = 0
-        self._confirmed = -math.inf
-        """When the last beat that was answered was sent."""
-        self._steady_since = 0.0
-        """Since when beats have been answered in time."""
+        self._state = "out"  # Of the cluster; then `entering`, `in`, or `gone` for good.
+        self._memory = self._server = ""  # The name of what Redis remembers, and of this server.
+        self._number = 0  # Of the last call.
+        self._confirmed = -math.inf  # When the last beat that was answered was sent.
+        self._steady_since = 0.0  # Since when beats have been answered in time.
         self._beating = False
         self._keep_at = 0.0
-
-        self._members: dict[str, Client] = {}
-        """Members on this server, by id."""
-        self._seqs: dict[str, int] = {}
-        """The numbers of their memberships."""
+        # Members on this server, and the numbers of their memberships (0 until that is known); and
+        # how many of them each room has, as far as the inbox was read.
+        self._members: dict[str, int] = {}
         self._by_seq: dict[int, Client] = {}
         self._here: dict[str, int] = {}
-        """How many of them a room has, as far as the inbox was read."""
+        # Joins by the numbers of the calls, and those for which clients wait, by client.
         self._asks: dict[int, _Ask] = {}
-        """Joins by the numbers of the calls."""
         self._asking: dict[str, _Ask] = {}
-        """Joins for which clients wait, by client id."""
-        self._remotes: dict[str, _Remote] = {}
-        self._of_server: dict[str, set[str]] = {}
-        """The ids of members on other servers, by server."""
-        self._outboxes: dict[str, _Outbox] = {}
-        self._flushing = False
+        # Members on other servers, and their ids by server.
+        self._remotes: dict[str, Client] = {}
+        self._of_server: defaultdict[str, set[str]] = defaultdict(set)
+        # What goes to other servers, and the numbers of what came from them last.
+        self._outboxes: defaultdict[str, _Outbox] = defaultdict(_Outbox)
         self._numbers: dict[str, int] = {}
-        """The numbers of what came last, by server."""
+        self._flushing = False
 
     # What the server calls
 
@@ -243,10 +222,7 @@ class ClusteringService(RoomManager):
             self._end_membership(client)
 
     def _end_membership(self, client: Client) -> None:
-        del self._members[client.id]
-        seq = self._seqs.pop(client.id, None)
-        if seq is not None:
-            del self._by_seq[seq]
+        self._by_seq.pop(self._members.pop(client.id), None)
         super().leave_room(client)
 
     def _call(
@@ -266,15 +242,14 @@ class ClusteringService(RoomManager):
     # Members on other servers
 
     def _add(self, client_id: str, server: str, seq: int) -> Client:
-        outbox = self._outboxes.setdefault(server, _Outbox())
+        outbox = self._outboxes[server]
 
         def send(message: bytes) -> None:
             outbox.messages.append((seq, message))
             self._flush_later()
 
-        client = Client(send, client_id, f"server {server}", remote=True)
-        self._remotes[client_id] = _Remote(client, server)
-        self._of_server.setdefault(server, set()).add(client_id)
+        client = self._remotes[client_id] = Client(send, client_id, f"server {server}", server)
+        self._of_server[server].add(client_id)
         return client
 
     def _add_all(self, room_id: str, lines: str) -> None:
@@ -286,15 +261,14 @@ class ClusteringService(RoomManager):
         try:
             room = self._room_repo.get(room_id)
         except repository.NotFoundError:
-            if clients:
-                self._room_repo.create(Room(room_id, clients))
+            self._room_repo.create(Room(room_id, clients))
         else:
             self._room_repo.update(Room(room_id, {**clients, **room.clients}))
 
     def _forget(self, client_id: str) -> Client:
-        remote = self._remotes.pop(client_id)
-        self._of_server[remote.server].discard(client_id)
-        return remote.client
+        client = self._remotes.pop(client_id)
+        self._of_server[client.server].discard(client_id)
+        return client
 
     def _forget_room(self, room_id: str) -> None:
         """Forget those in a room that has no members here."""
@@ -330,7 +304,7 @@ class ClusteringService(RoomManager):
         """Let a client of this server into a room."""
         room_id, seq = entry["r"], int(entry["q"])
         self._here[room_id] = self._here.get(room_id, 0) + 1
-        if "o" in entry:
+        if entry["o"]:
             self._add_all(room_id, entry["o"])
         ask = self._asks.get(int(entry["n"]))
         if ask is None:
@@ -339,10 +313,9 @@ class ClusteringService(RoomManager):
         client = ask.client
         if ask.joined is not None:
             super().join_room(client, room_id)
-            self._members[client.id] = client
         elif client.id not in self._members:
-            return
-        self._seqs[client.id] = seq
+            return  # Likewise.
+        self._members[client.id] = seq
         self._by_seq[seq] = client
 
     def _on_again(self, entry: dict[str, str]) -> None:
@@ -359,8 +332,8 @@ class ClusteringService(RoomManager):
 
     def _on_new(self, entry: dict[str, str]) -> None:
         """Let a client of another server into a room, or tell of it again."""
-        remote = self._remotes.get(entry["c"])
-        client = remote.client if remote else self._add(entry["c"], entry["s"], int(entry["q"]))
+        client = self._remotes.get(entry["c"])
+        client = client or self._add(entry["c"], entry["s"], int(entry["q"]))
         super().join_room(client, entry["r"])
 
     def _on_left(self, entry: dict[str, str]) -> None:
@@ -379,12 +352,11 @@ class ClusteringService(RoomManager):
     def _on_gone(self, entry: dict[str, str]) -> None:
         """Take all members on another server out of their rooms."""
         server = entry["s"]
-        for client_id in tuple(self._of_server.pop(server, ())):
-            super().leave_room(self._remotes.pop(client_id).client)
+        for client_id in tuple(self._of_server[server]):
+            super().leave_room(self._forget(client_id))
+        self._give_back(self._outboxes[server].messages)
+        del self._of_server[server], self._outboxes[server]
         self._numbers.pop(server, None)
-        outbox = self._outboxes.pop(server, None)
-        if outbox is not None:
-            self._give_back(outbox.messages)
 
     _on: ClassVar[dict[str, Callable[["ClusteringService", dict[str, str]], None]]] = {
         "entered": lambda self, entry: None,
@@ -449,9 +421,9 @@ class ClusteringService(RoomManager):
     def _tell_sender(self, message: bytes) -> None:
         """Tell the sender of a message that it did not arrive."""
         sent = msgspec.json.decode(message)
-        sender = self._members.get(sent["payload"]["client_id"])
-        if sender is not None:
-            self._undelivered(sender, MessageType(sent["type"]))
+        sender = sent["payload"]["client_id"]
+        if sender in self._members:
+            self._undelivered(self.get_client_by_id(sender), MessageType(sent["type"]))
 
     # Being one of the servers
 
@@ -467,15 +439,17 @@ class ClusteringService(RoomManager):
         before = self._server if memory == self._memory else ""
         self._memory, self._server, self._state = memory, new_id(), "entering"
         self._beating = False
-        for index in (self._seqs, self._by_seq, self._here, self._asks, self._numbers):
+        self._members = dict.fromkeys(self._members, 0)
+        for index in (self._by_seq, self._here, self._asks, self._numbers):
             index.clear()
         self._bus.begin(memory, self._server)
         self._flush()
         self._outboxes.clear()
         on_reply = partial(self._on_enter, self._loop.time())
         self._call("enter", int(self._lease * 1000), before, on_reply=on_reply)
-        for client in self._members.values():
-            self._send(_Ask(client, self.get_room_by_client_id(client.id).id))
+        for client_id in self._members:
+            room = self.get_room_by_client_id(client_id)
+            self._send(_Ask(room.clients[client_id], room.id))
         for ask in self._asking.values():
             self._send(ask)
 
