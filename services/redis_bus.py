@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
@@ -24,27 +25,25 @@ SHA = sha1(SCRIPT).hexdigest()
 
 OLDEST = 6, 2
 """The version of Redis that is needed. Older ones cannot trim a stream by the id of an entry."""
-
 AT_ONCE = 128
 """Entries that are read from the inbox at once; as many may be in it that were read."""
-
 COMPLAINTS = 60.0
 """Seconds between two records that say why Redis cannot be reached."""
 
 Reply = Any
 """bytes, int, None, or a list of them."""
-
 DROPPED: Final = object()
 """Takes the place of a reply: the command was not carried out, or nobody knows."""
+OnEntries = Callable[[str, Sequence[Sequence[bytes]]], Awaitable[None]]
 
 
+@dataclass
 class Link:
     """A connection."""
 
-    def __init__(self, connection: AbstractConnection, memory: str) -> None:
-        self._connection = connection
-        self.memory = memory
-        """The name of what Redis remembers: another after a restart or a failover."""
+    connection: AbstractConnection
+    memory: str = ""
+    """The name of what Redis remembers: another after a restart or a failover."""
 
     @classmethod
     async def open(cls, url: str) -> "Link":
@@ -52,7 +51,7 @@ class Link:
         arguments: dict[str, Any] = dict(parse_url(url))
         kind: type[AbstractConnection] = arguments.pop("connection_class", Connection)
         connection = kind(**{**arguments, "protocol": 2, "socket_timeout": None})
-        link = cls(connection, "")
+        link = cls(connection)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
             info, _ = await link.ask([("INFO", "server"), ("SCRIPT", "LOAD", SCRIPT)])
@@ -60,20 +59,20 @@ class Link:
             version = about["redis_version"]
             if tuple(map(int, version.split(".")[:2])) < OLDEST:
                 raise RedisError(f"version {version} is too old, it takes {OLDEST[0]}.{OLDEST[1]}")
+            link.memory = about["run_id"][:12]
         except BaseException:
             await link.close()
             raise
-        link.memory = about["run_id"][:12]
         return link
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Reply]:
         """Send commands and return their replies. Raises RedisError or OSError."""
-        packed = self._connection.pack_commands(commands)
-        await self._connection.send_packed_command(packed, check_health=False)
-        return [await self._connection.read_response() for _ in commands]
+        packed = self.connection.pack_commands(commands)
+        await self.connection.send_packed_command(packed, check_health=False)
+        return [await self.connection.read_response() for _ in commands]
 
     async def close(self) -> None:
-        await self._connection.disconnect(nowait=True)
+        await self.connection.disconnect(nowait=True)
 
 
 @dataclass(slots=True)
@@ -109,31 +108,23 @@ class RedisBus:
         self.waiting = 0
         """Bytes that wait to be delivered."""
 
-    async def run(
-        self,
-        on_connected: Callable[[str], None],
-        on_entries: Callable[[str, Sequence[Sequence[bytes]]], Awaitable[None]],
-    ) -> None:
+    async def run(self, on_connected: Callable[[str], None], on_entries: OnEntries) -> None:
         """Keep the connections until this is cancelled.
 
         `on_connected` is called with the name of Redis' memory, before what waits is sent on a new
         connection. `on_entries` is called with the server whose inbox was read, and with the fields
         of the entries, each followed by its value.
         """
-
-        async def carry_out(link: Link) -> None:
-            on_connected(link.memory)
-            await self._carry_out(link)
-
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep(carry_out))
+            group.create_task(self._keep(lambda link: self._carry_out(link, on_connected)))
             group.create_task(self._keep(lambda link: self._read(link, on_entries)))
 
     async def flush(self) -> None:
         """Wait until everything is answered, but not for long."""
-        end = asyncio.get_running_loop().time() + self._timeout
-        while self._queue and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                while self._queue:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
 
     def begin(self, memory: str, server: str) -> None:
         """Forget what waits, with DROPPED as reply, and read this server's inbox from now on."""
@@ -176,8 +167,9 @@ class RedisBus:
                     logger.warning("redis: %s", error or "no reply in time")
             await asyncio.sleep(uniform(0.05, 0.2))
 
-    async def _carry_out(self, link: Link) -> None:
+    async def _carry_out(self, link: Link, on_connected: Callable[[str], None]) -> None:
         """Send all that waits, and when it is answered, all that has come meanwhile."""
+        on_connected(link.memory)
         self._wake.set()
         while True:
             await self._wake.wait()
@@ -191,23 +183,19 @@ class RedisBus:
                     self.waiting -= command.size
                     command.on_reply(reply)
 
-    async def _read(
-        self, link: Link, on_entries: Callable[[str, Sequence[Sequence[bytes]]], Awaitable[None]]
-    ) -> None:
+    async def _read(self, link: Link, on_entries: OnEntries) -> None:
         """Read the inbox, from where it was read before."""
         block, count = int(self._timeout * 1000 / 4), 0
         await self._begun.wait()
         while True:
             server, last = self._server, self._last
             inbox = f"{self._root}:inbox:{server}"
-            commands: list[Sequence[Any]] = [
-                ("XREAD", "COUNT", AT_ONCE, "BLOCK", block, "STREAMS", inbox, last)
-            ]
-            if count >= AT_ONCE:
-                commands.insert(0, ("XTRIM", inbox, "MINID", last))
-                count = 0
             async with asyncio.timeout(self._timeout):
-                *_, reply = await link.ask(commands)
+                if count >= AT_ONCE:
+                    await link.ask([("XTRIM", inbox, "MINID", last)])
+                    count = 0
+                read = "XREAD", "COUNT", AT_ONCE, "BLOCK", block, "STREAMS", inbox, last
+                (reply,) = await link.ask([read])
             if reply and server == self._server:
                 entries = reply[0][1]
                 await on_entries(server, [fields for _, fields in entries])
