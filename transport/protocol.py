@@ -24,7 +24,7 @@ from transport.handshake import key
 from transport.listener import UpgradeConnection
 from transport.private import HandlerProtocol, unmask
 from transport.shared import Shared
-from transport.timekeeper import Timekeeper, unacknowledged
+from transport.timekeeper import Timekeeper, acknowledged, unacknowledged
 from transport.turns import BURST, MAX_CHARGE, MAX_DEBT, QUANTUM, SHARE
 
 AT_A_TIME = 8 * 1024
@@ -451,6 +451,11 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         if self._transport is None:
             return 0
         return self.unsent + unacknowledged(self._transport.get_extra_info("socket"))
+
+    def _acknowledged(self) -> int | None:
+        if self._transport is None:
+            return None
+        return acknowledged(self._transport.get_extra_info("socket"))
 
     def _backlog(self) -> int:
         transport = self._transport
