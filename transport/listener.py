@@ -365,7 +365,8 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         return self.write("\r\n".join([*lines, "", ""]).encode("latin-1") + (chunk or b""))
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
-        self._transport.write(chunk)
+        if not self._transport.is_closing():  # It may have been dropped meanwhile.
+            self._transport.write(chunk)
         written = asyncio.get_running_loop().create_future()
         written.set_result(None)
         return written
