@@ -29,7 +29,8 @@ class Limits:
     max_message_size: int
     """For a message from the peer; a longer one closes the connection with 1009."""
     ping_interval: float
-    """Between two pings; 0 for none."""
+    """Between two pings; 0 for none. Also for the peer's system to acknowledge something of what it
+    has yet to acknowledge."""
     ping_timeout: float
     """For the pong, at most `ping_interval`; 0 if there is no need for one."""
     close_timeout: float = 5.0
@@ -158,10 +159,12 @@ class Liveness:
     """Judges whether a peer is still there. Times are seconds of any clock that only goes forward.
 
     Whatever a peer sends shows that it is there; it need not answer pings then. But a peer that
-    takes nothing of its backlog is gone, whatever it sends.
+    takes nothing of its backlog is gone, whatever it sends, and so is one whose system acknowledges
+    nothing of what it has yet to acknowledge: the peer's program does not read, and what the system
+    keeps for it is full.
     """
 
-    __slots__ = ("_backlog", "_pinged", "heard")
+    __slots__ = ("_acknowledged", "_backlog", "_pinged", "_progress", "heard")
 
     def __init__(self) -> None:
         self.heard = 0.0
@@ -169,6 +172,19 @@ class Liveness:
         self._pinged = 0.0
         # What the peer had yet to take at the last ping; 0 if that was little.
         self._backlog = 0
+        # What the peer's system had acknowledged at the last look, and when it was first seen to
+        # have acknowledged that; None if there was nothing left to acknowledge.
+        self._acknowledged: int | None = None
+        self._progress = 0.0
+
+    def looked(self, now: float, acknowledged: int | None) -> None:
+        """Take note of how many bytes the peer's system has acknowledged since the beginning.
+
+        None stands for a peer that has nothing left to acknowledge, or of which it is not known.
+        """
+        if acknowledged is None or acknowledged != self._acknowledged:
+            self._acknowledged = acknowledged
+            self._progress = now
 
     def ping_sent(self, now: float, backlog: int) -> None:
         """Take note of a ping. `backlog` is how many bytes the peer has yet to take; 0 if few."""
@@ -183,17 +199,24 @@ class Liveness:
         """Count the peer as heard now, since nothing could be heard until now."""
         self.heard = now
         self._backlog = 0
+        self._acknowledged = None
 
-    def time_left(self, now: float, untaken: int, *, reads: bool, silence: float) -> float | None:
+    def time_left(
+        self, now: float, untaken: int, *, reads: bool, silence: float, stall: float
+    ) -> float | None:
         """Return the seconds left for a sign of life, or None if there was one since the ping.
 
-        They are 0 or less if the peer counts as gone: after `silence` seconds of silence, or at
-        once if it has taken nothing of its backlog. `untaken` is how many bytes it has yet to take
-        now. While nothing is read (`reads` is false) no pong can be seen, and only the backlog
-        counts.
+        They are 0 or less if the peer counts as gone: after `silence` seconds of silence; after
+        `stall` seconds in which its system has acknowledged nothing of what it has yet to
+        acknowledge, which counts from a look before this one; or at once if it has taken nothing of
+        its backlog. `untaken` is how many bytes it has yet to take now. While nothing is read
+        (`reads` is false) no pong can be seen, and what the peer takes alone counts.
         """
         if 0 < self._backlog <= untaken:
             return 0.0
-        if not reads or self.heard >= self._pinged:
-            return None
-        return self.heard + silence - now
+        ends: list[float] = []
+        if reads and self.heard < self._pinged:
+            ends.append(self.heard + silence)
+        if self._acknowledged is not None and self._progress < now:
+            ends.append(self._progress + stall)
+        return min(ends) - now if ends else None

@@ -11,7 +11,7 @@ from tornado.websocket import WebSocketHandler
 from transport.connection import UNHEARD, Limits
 from transport.http_stream import HTTPStream
 from transport.private import TornadoProtocol
-from transport.timekeeper import Timekeeper, unacknowledged
+from transport.timekeeper import Timekeeper, acknowledged, unacknowledged
 
 
 class StreamProtocol(Timekeeper, TornadoProtocol):
@@ -76,6 +76,9 @@ class StreamProtocol(Timekeeper, TornadoProtocol):
         if self.stream.closed():
             return 0
         return self.buffered + unacknowledged(self.stream.socket)
+
+    def _acknowledged(self) -> int | None:
+        return acknowledged(self.stream.socket)
 
     def _backlog(self) -> int:
         return self._untaken() if self.unsent else 0

@@ -242,6 +242,9 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def _take_up(self, start_line: RequestStartLine, head: int, end: int) -> None:
         """Refuse or route the request, whose last line and whose head end at these places."""
+        if self._is_reset():
+            self.abort()
+            return
         if status := refusal(self._received, end):
             self._refuse(status)
             return
@@ -264,6 +267,17 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         delegate = self._listener.application.find_handler(request)
         delegate.headers_received(start_line, request.headers)
         delegate.finish()
+
+    def _is_reset(self) -> bool:
+        """Return whether the client has reset the connection.
+
+        What it had sent before is still read, so a handshake would be made with nobody, and others
+        wait for that: a client can be gone while it is in the line, or before it is accepted.
+        """
+        if self._transport.is_closing():
+            return True
+        sock = self._transport.get_extra_info("socket")
+        return cast(int, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) != 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
@@ -351,7 +365,8 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         return self.write("\r\n".join([*lines, "", ""]).encode("latin-1") + (chunk or b""))
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
-        self._transport.write(chunk)
+        if not self._transport.is_closing():  # It may have been dropped meanwhile.
+            self._transport.write(chunk)
         written = asyncio.get_running_loop().create_future()
         written.set_result(None)
         return written

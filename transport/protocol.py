@@ -24,7 +24,7 @@ from transport.handshake import key
 from transport.listener import UpgradeConnection
 from transport.private import HandlerProtocol, unmask
 from transport.shared import Shared
-from transport.timekeeper import Timekeeper, unacknowledged
+from transport.timekeeper import Timekeeper, acknowledged, unacknowledged
 from transport.turns import BURST, MAX_CHARGE, MAX_DEBT, QUANTUM, SHARE
 
 AT_A_TIME = 8 * 1024
@@ -262,6 +262,12 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self._connection.receive_end()
             self._flush()
 
+    def _end_if_ended(self) -> None:
+        """Take the peer's end if it came before and nothing has to wait any more."""
+        if self._ended and not self._busy:
+            self._ended = False
+            self._end()
+
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call the handler. Nothing is read until what it returns, if awaitable, is done."""
         try:
@@ -329,9 +335,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
                     self._handle(self._parser.feed(bytes(data)), end)
                 else:
                     self._read(data, end, piece)
-        if self._ended and not self._busy:
-            self._ended = False
-            self._end()
+        self._end_if_ended()
         if not self._busy:
             self._resume_reading()
             if not self._connection.is_reading:
@@ -384,10 +388,11 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     def write_message(
         self, message: str | bytes | dict[str, Any], binary: bool = False
     ) -> "asyncio.Future[None]":
-        """Write a message at once, in order and without a bound: for one, look at `unsent` first.
+        """Write a message, in order and without a bound: for one, look at `unsent` first.
 
-        The Future is done already, unless much is unsent: then it is done when most of that has
-        been taken. Raises WebSocketClosedError, as does the Future if the connection is lost first.
+        It is written at once, or after what `write_later` has yet to write. The Future is done
+        already, unless much is unsent: then it is done when most of that has been taken. Raises
+        WebSocketClosedError, as does the Future if the connection is lost first.
         """
         if self._transport is None or self.is_closing():
             raise WebSocketClosedError()
@@ -451,6 +456,11 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         if self._transport is None:
             return 0
         return self.unsent + unacknowledged(self._transport.get_extra_info("socket"))
+
+    def _acknowledged(self) -> int | None:
+        if self._transport is None:
+            return None
+        return acknowledged(self._transport.get_extra_info("socket"))
 
     def _backlog(self) -> int:
         transport = self._transport
@@ -526,6 +536,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self._write_rest()
             self._transport.write_eof()
             self._resume_reading()
+        self._end_if_ended()
         self._tell_handler()
 
     def _flush(self) -> None:

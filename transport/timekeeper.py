@@ -1,6 +1,7 @@
 """Pings peers and limits the time that closing takes, for both protocols."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,11 +17,16 @@ if sys.platform == "linux":
     from termios import TIOCOUTQ
 
 
-class _HasFileno(Protocol):
+_ACKNOWLEDGED = slice(120, 128)
+"""Where Linux has `tcpi_bytes_acked` in `struct tcp_info`, which was shorter before version 4.1."""
+
+
+class _Socket(Protocol):
     def fileno(self) -> int: ...
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
 
 
-def unacknowledged(sock: _HasFileno) -> int:
+def unacknowledged(sock: _Socket) -> int:
     """Return the bytes that the kernel has not sent, or the peer's not confirmed; 0 if unknown.
 
     Whether the kernel takes more would show too late, since it waits until a third of its buffer is
@@ -30,6 +36,20 @@ def unacknowledged(sock: _HasFileno) -> int:
         with suppress(OSError):
             return int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
     return 0
+
+
+def acknowledged(sock: _Socket) -> int | None:
+    """Return the bytes that the peer's system has confirmed since the beginning; None if unknown.
+
+    Only Linux tells, and only for TCP. It shows that a peer takes nothing even if the kernel still
+    takes all that is written, so that no backlog is to be seen here.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop)
+            if len(info) == _ACKNOWLEDGED.stop:
+                return int.from_bytes(info[_ACKNOWLEDGED], sys.byteorder)
+    return None
 
 
 class Timekeeper(WebSocketProtocol):
@@ -53,6 +73,10 @@ class Timekeeper(WebSocketProtocol):
 
     def _untaken(self) -> int:
         """Return the bytes that the peer's system has not taken yet."""
+        raise NotImplementedError
+
+    def _acknowledged(self) -> int | None:
+        """Return the bytes that it has taken since the beginning; None if unknown."""
         raise NotImplementedError
 
     def _backlog(self) -> int:
@@ -83,7 +107,9 @@ class Timekeeper(WebSocketProtocol):
 
     def _ping(self) -> None:
         self._forgive_standstill()
-        self._liveness.ping_sent(perf_counter(), self._backlog())
+        now = perf_counter()
+        self._look(now)
+        self._liveness.ping_sent(now, self._backlog())
         self.write_ping(b"")
         if self._ping_timeout > 0:
             self._set_timer(self._ping_timeout, self._check_pong)
@@ -93,20 +119,29 @@ class Timekeeper(WebSocketProtocol):
     def _check_pong(self, last: bool = False) -> None:
         self._forgive_standstill()
         limits = self._limits
+        now = perf_counter()
         left = self._liveness.time_left(
-            perf_counter(),
-            self._untaken(),
+            now,
+            self._look(now),
             reads=self._is_reading(),
             silence=limits.ping_interval + self._ping_timeout,
+            stall=limits.ping_interval,
         )
         if left is None:
             self._set_timer(limits.ping_interval - self._ping_timeout, self._ping)
         elif left > 0:
-            self._set_timer(left, self._check_pong)
+            # A peer that takes nothing from now on is seen to as soon as after a ping.
+            self._set_timer(min(left, self._ping_timeout), self._check_pong)
         elif last:
             self._give_up()
         else:
             self._set_timer(limits.grace, self._check_pong, True)
+
+    def _look(self, now: float) -> int:
+        """Take note of what the peer has taken, and return what it has yet to take."""
+        untaken = self._untaken()
+        self._liveness.looked(now, self._acknowledged() if untaken else None)
+        return untaken
 
     def _forgive_standstill(self) -> None:
         timer = self._timer

@@ -61,6 +61,22 @@ async def connects(target: Target) -> None:
 
 
 @attack(echoes=False)
+async def resets(target: Target) -> None:
+    """300 clients at a time connect, ask for an upgrade and reset: they would be dead in line."""
+    await target.begin()
+    request = upgrade_request(target.netloc, target.path)
+
+    async def one() -> None:
+        while True:
+            connection = await target.open()
+            await connection.send(request)
+            connection.reset()
+            await connection.lost.wait()
+
+    await asyncio.gather(*(one() for _ in range(300)))
+
+
+@attack(echoes=False)
 async def gets(target: Target) -> None:
     """50 clients at a time connect and make one request: the HTTP server's dearest way."""
     await target.begin()

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import pytest
 
-from tests.support.client import Client, ClosedError, Opcode, frame, text_frame
+from tests.support.client import TIME_LIMIT, Client, ClosedError, Opcode, frame, text_frame
 from tests.support.waiting import until
 from tests.transport.served import SMALL_BUFFER, Echo, Recorder, served
 from transport.buffers import BEHIND, Buffers
@@ -216,3 +216,20 @@ async def test_nothing_of_a_peer_that_is_refused_before_its_turn_is_kept(
         assert len(turns) == 1
         monkeypatch.undo()
         assert handler.seen == [Close(None, None)]
+
+
+async def test_who_is_refused_before_its_turn_need_not_end_its_stream_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That it had ended is not forgotten, so nobody waits for it."""
+    monkeypatch.setattr(Turns, "wait", lambda self, account, size, take: None)
+    async with served(Recorder, limits={"close_timeout": TIME_LIMIT}) as server:
+        client, handler = await server.pair()
+        handler.ws_connection._turns.left = 0.0
+        await client.send(text_frame("x"))
+        client.half_close()
+        await until(lambda: handler.ws_connection._ended)
+        await refused(handler, client)
+        async with asyncio.timeout(TIME_LIMIT / 2):
+            assert await client.end() == b""
+        monkeypatch.undo()

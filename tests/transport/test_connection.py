@@ -121,6 +121,7 @@ def test_what_is_too_long_changes_nothing(connection: Connection, sent: list[byt
 
 
 SILENCE = 50.0
+STALL = 30.0
 
 
 def pinged(backlog: int = 0) -> Liveness:
@@ -134,17 +135,17 @@ def pinged(backlog: int = 0) -> Liveness:
 def test_who_was_heard_since_the_ping_is_there() -> None:
     liveness = pinged()
     liveness.heard = 130.0
-    assert liveness.time_left(200.0, 0, reads=True, silence=SILENCE) is None
+    assert liveness.time_left(200.0, 0, reads=True, silence=SILENCE, stall=STALL) is None
 
 
 @pytest.mark.parametrize(("now", "left"), [(140.0, 10.0), (150.0, 0.0), (151.0, -1.0)])
 def test_who_is_silent_has_the_rest_of_its_time(now: float, left: float) -> None:
     """The time counts from when the peer was heard, not from the ping."""
-    assert pinged().time_left(now, 0, reads=True, silence=SILENCE) == left
+    assert pinged().time_left(now, 0, reads=True, silence=SILENCE, stall=STALL) == left
 
 
 def test_silence_is_no_sign_while_nothing_is_read() -> None:
-    assert pinged().time_left(200.0, 0, reads=False, silence=SILENCE) is None
+    assert pinged().time_left(200.0, 0, reads=False, silence=SILENCE, stall=STALL) is None
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -155,20 +156,58 @@ def test_who_takes_nothing_of_a_backlog_is_gone(untaken: int, heard: bool, reads
     liveness = pinged(backlog=1000)
     if heard:
         liveness.heard = 140.0
-    assert liveness.time_left(140.0, untaken, reads=reads, silence=SILENCE) == 0.0
+    assert liveness.time_left(140.0, untaken, reads=reads, silence=SILENCE, stall=STALL) == 0.0
 
 
 def test_who_takes_something_of_a_backlog_is_as_others() -> None:
-    assert pinged(1000).time_left(140.0, 999, reads=True, silence=SILENCE) == 10.0
-    assert pinged(1000).time_left(140.0, 999, reads=False, silence=SILENCE) is None
+    assert pinged(1000).time_left(140.0, 999, reads=True, silence=SILENCE, stall=STALL) == 10.0
+    assert pinged(1000).time_left(140.0, 999, reads=False, silence=SILENCE, stall=STALL) is None
     liveness = pinged(1000)
     liveness.backlog_taken()
-    assert liveness.time_left(140.0, 1000, reads=True, silence=SILENCE) == 10.0
+    assert liveness.time_left(140.0, 1000, reads=True, silence=SILENCE, stall=STALL) == 10.0
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("heard", [120.0, 158.0])
+@pytest.mark.parametrize(("now", "left"), [(150.0, 10.0), (160.0, 0.0), (161.0, -1.0)])
+def test_whose_system_acknowledges_nothing_is_gone(
+    now: float, left: float, heard: float, reads: bool
+) -> None:
+    """The time counts from the first look that found the same, whatever the peer sends."""
+    liveness = pinged()
+    liveness.looked(130.0, 1000)
+    liveness.heard = heard
+    liveness.looked(now, 1000)
+    assert liveness.time_left(now, 5, reads=reads, silence=SILENCE, stall=STALL) == left
+
+
+def test_whose_system_acknowledges_something_is_as_others() -> None:
+    """It does not matter that there is always something left to acknowledge."""
+    liveness = pinged()
+    for now in range(130, 160):
+        liveness.looked(now, 1000 + now)
+        assert liveness.time_left(now, 5, reads=False, silence=SILENCE, stall=STALL) is None
+    assert liveness.time_left(159, 5, reads=True, silence=SILENCE, stall=STALL) == -9.0
+
+
+def test_who_had_nothing_left_to_acknowledge_begins_anew() -> None:
+    liveness = pinged()
+    liveness.heard = 130.0
+    liveness.looked(130.0, 1000)
+    liveness.looked(150.0, None)
+    assert liveness.time_left(150.0, 0, reads=True, silence=SILENCE, stall=STALL) is None
+    liveness.looked(170.0, 1000)
+    assert liveness.time_left(170.0, 5, reads=True, silence=SILENCE, stall=STALL) is None
+    liveness.looked(180.0, 1000)
+    assert liveness.time_left(180.0, 5, reads=True, silence=SILENCE, stall=STALL) == 20.0
 
 
 def test_who_is_forgiven_has_all_of_its_time_again() -> None:
     liveness = pinged(1000)
+    liveness.looked(130.0, 1000)
     liveness.forgive(200.0)
-    assert liveness.time_left(210.0, 1000, reads=True, silence=SILENCE) is None
+    liveness.looked(210.0, 1000)
+    assert liveness.time_left(210.0, 1000, reads=True, silence=SILENCE, stall=STALL) is None
+    liveness.looked(210.0, None)
     liveness.ping_sent(210.0, 0)
-    assert liveness.time_left(220.0, 0, reads=True, silence=SILENCE) == 30.0
+    assert liveness.time_left(220.0, 0, reads=True, silence=SILENCE, stall=STALL) == 30.0

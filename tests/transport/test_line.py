@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -180,21 +181,29 @@ async def test_who_waits_for_too_long_is_dropped(
         assert len(server.listener.line) == 0
 
 
-async def test_who_goes_leaves_the_line(held: Callable[[Served], None]) -> None:
-    """What has gone without a word is noticed in its turn and does no harm."""
+@pytest.mark.parametrize("request_", [UPGRADE, GET], ids=["upgrade", "get"])
+async def test_who_goes_leaves_the_line(
+    request_: bytes, held: Callable[[Served], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so at once or in its turn, and nothing is done for it."""
+    taken_up = list[object]()
+    monkeypatch.setattr(Page, "prepare", lambda handler: taken_up.append(handler))
+    monkeypatch.setattr(Recorder, "prepare", lambda handler: taken_up.append(handler))
     async with served(handshake_timeout=2 * TIME_LIMIT) as server:
         kept = await server.open()
         kept.write(GET)
         await read_response(kept.reader)
+        assert len(taken_up) == 1
         held(server)
         other = await server.open()
         kept.write(GET)
-        other.write(UPGRADE)
+        other.write(request_)
         await until(lambda: len(server.listener.line) == 2)
         kept.reset()
         await until(lambda: len(server.listener.line) == 1)
         other.reset()
+        with suppress(ConnectionError):
+            await other.writer.wait_closed()
         go(server)
         await until(lambda: not server.listener.newcomers)
-        for handler in server.handlers:
-            await handler.is_closed()
+        assert len(taken_up) == 1

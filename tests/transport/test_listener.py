@@ -17,7 +17,7 @@ from tests.support.client import (
     upgrade_request,
 )
 from tests.support.waiting import until
-from tests.transport.served import SMALL_BUFFER, Served, connections, served
+from tests.transport.served import SMALL_BUFFER, Recorder, Served, connections, served
 from transport.head import MAX_HEAD_SIZE, MAX_HEADER_LINES
 from transport.http_stream import MAX_CHUNKS, HTTPStream
 from transport.listener import LINGER
@@ -411,6 +411,28 @@ async def test_an_upgrade_of_what_is_no_websocket_is_answered(path: bytes, statu
         connection = await server.open()
         connection.write(UPGRADE.replace(b"/echo", path))
         assert (await connection.end()).startswith(b"HTTP/1.1 %d " % status)
+
+
+class Hesitant(Recorder):
+    """Is not done at once with what comes before the handshake."""
+
+    async def prepare(self) -> None:
+        await asyncio.sleep(0.05)
+
+
+async def test_who_is_dropped_before_it_is_answered_is_answered_in_vain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That is no fault, so nothing is logged, and the handler is not opened."""
+    async with served(Hesitant) as server:
+        client = await server.open()
+        client.write(UPGRADE)
+        await until(lambda: len(server.listener.newcomers) == 1 and not server.listener.arriving)
+        server.listener.newcomers.drop_oldest()
+        assert await client.end() == b""
+        await asyncio.sleep(0.1)  # Until the handler is done.
+        assert not server.handlers
+    assert not caplog.records
 
 
 async def test_stop_drops_those_that_have_not_asked_yet() -> None:

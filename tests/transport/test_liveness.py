@@ -22,7 +22,16 @@ PING = Frame(Opcode.PING, b"", True)
 MUCH = 4 * 1024 * 1024
 """More bytes than the kernel takes with `SMALL_BUFFER`."""
 
+LITTLE = 60_000
+"""More bytes than a client with `TINY_BUFFER` takes, all of which the server's kernel takes."""
+
+TINY_BUFFER = 4096
+
 on_both = pytest.mark.parametrize("tornado", [False, True], ids=["loop", "tornado"])
+
+where_acknowledged = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells how much the peer has acknowledged"
+)
 
 
 async def receive_close(client: Client) -> tuple[int, str]:
@@ -133,6 +142,54 @@ async def test_who_talks_and_takes_nothing_is_given_up(tornado: bool, size: int)
                     handler.write_message(b"x" * size, binary=True)
                 client.write(text_frame("x"))
                 await asyncio.sleep(0.001)
+
+
+@where_acknowledged
+@on_both
+@pytest.mark.parametrize("talk", [frame(Opcode.PONG), text_frame("x")], ids=["pongs", "messages"])
+async def test_who_takes_nothing_of_what_the_kernel_keeps_is_given_up(
+    tornado: bool, talk: bytes
+) -> None:
+    """Nothing is unsent, and whatever the peer sends does not help it."""
+    async with served(
+        Recorder,
+        tornado=tornado,
+        websocket_ping_interval=0.3,
+        websocket_ping_timeout=0.2,
+        limits={"close_timeout": 0.1},
+    ) as server:
+        client = await server.connect(receive_buffer=TINY_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        handler.write_message(b"x" * LITTLE, binary=True)
+        assert not handler.ws_connection.buffered
+        async with asyncio.timeout(2):
+            while not handler.closed.is_set():
+                client.write(talk)
+                await asyncio.sleep(0.01)
+
+
+@where_acknowledged
+@on_both
+async def test_who_reads_slowly_what_the_kernel_keeps_is_there(tornado: bool) -> None:
+    """That holds for longer than a peer stays that takes nothing."""
+    async with served(
+        tornado=tornado, websocket_ping_interval=0.3, websocket_ping_timeout=0.2
+    ) as server:
+        client = await server.connect(receive_buffer=TINY_BUFFER)
+        handler = await server.handler()
+        client.stop_reading()
+        start = perf_counter()
+        while perf_counter() - start < 1.5:
+            if handler.ws_connection._untaken() < LITTLE // 2:
+                handler.write_message(b"x" * (LITTLE // 2), binary=True)
+            assert not handler.ws_connection.buffered
+            client.resume_reading()
+            await client.reader.read(1 << 16)
+            client.stop_reading()
+            await client.send(frame(Opcode.PONG))
+            await asyncio.sleep(0.1)
+        assert not handler.closed.is_set()
 
 
 @on_both
