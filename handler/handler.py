@@ -73,6 +73,10 @@ class Handler(WebSocketHandler):
     """When the notices that its joins have caused are within the rate, by the loop's clock; 0 if
     there were none."""
 
+    # What Tornado passes on from a request's path to `open`: nothing.
+    open_args: tuple[Any, ...] = ()
+    open_kwargs: dict[str, Any] = {}  # noqa: RUF012 - Nobody changes it.
+
     def initialize(
         self,
         manager: RoomManager,
@@ -86,6 +90,8 @@ class Handler(WebSocketHandler):
         self.large_rooms = large_rooms
         self.client = NOBODY
         self._keepalive: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        """Its join, if that has to wait."""
 
     # The handshake
 
@@ -100,7 +106,6 @@ class Handler(WebSocketHandler):
 
         Tornado's own `get` also checks the fields Origin and Sec-Fetch-Site, and raises for some.
         """
-        self.open_args, self.open_kwargs = (), {}
         self.ws_connection = connection = websocket_protocol(self)
         self.clear_header("Sec-WebSocket-Version")
         await connection.accept_connection(self)
@@ -149,8 +154,14 @@ class Handler(WebSocketHandler):
             self.client = NOBODY
             self._closing = self._keepalive = None
 
+    def on_gone(self) -> None:
+        """Let the client's join wait no longer, so that its departure need not wait either."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         self._closing = self._closing or self.ws_connection
+        self.on_gone()
         super().close(code, reason)
 
     def abort(self) -> None:
@@ -248,41 +259,45 @@ class Handler(WebSocketHandler):
         room_id = decode_join_room(payload).room_id
         if len(room_id) > self.config.max_room_name:
             raise InvalidPayloadError(f"room name of {len(room_id)} characters")
+        debt = self._notices_paid - self._loop.time()
         notices = self._count_notices(room_id)
-        if notices > LARGE:
-            return self._join_large_room(room_id, notices)
-        joining = self._join_room(room_id)
-        wait = self._pay(notices)
-        if joining is not None:
-            return self._wait_to_join(joining, wait)
-        return _sleep(wait) if wait else None
+        joining = None
+        if debt <= 0 and notices <= LARGE:
+            joining = self._join_room(room_id, notices)
+            if joining is None:
+                return None
+        self._waiting = asyncio.create_task(self._join_later(room_id, debt, joining))
+        return self._waiting
 
-    async def _join_large_room(self, room_id: str, notices: int) -> None:
+    async def _join_later(self, room_id: str, debt: float, joining: Awaitable[None] | None) -> None:
+        """Have the client join when its debt is paid and it is its turn, or see it `joining`.
+
+        A client that joins a large room again and again is read slower, without an error: each of
+        its joins is a few bytes and costs everybody some microseconds for each member.
+        """
         try:
-            await self.large_rooms.turn(notices)
-        except asyncio.CancelledError:
-            return  # The server has stopped.
-        if self.ws_connection is None or self.ws_connection.is_closing():
-            return  # The client is gone.
-        try:
-            with self.large_rooms.telling():
-                joining = self._join_room(room_id)
+            if joining is None:
+                await asyncio.sleep(debt)
+                await self.large_rooms.turn(self._count_notices(room_id))
+                if self.ws_connection is None or self.ws_connection.is_closing():
+                    return  # The client is gone.
+                with self.large_rooms.telling():
+                    joining = self._join_room(room_id, self._count_notices(room_id))
             if joining is not None:
                 await joining
         except RoomError as error:
             self._send_error(FAILURES[MessageType.JOIN], error)
-        await _sleep(self._pay(notices))
+        except asyncio.CancelledError:
+            pass  # The client is gone, or the server has stopped.
+        finally:
+            self._waiting = None
 
-    async def _wait_to_join(self, joining: Awaitable[None], wait: float) -> None:
-        try:
-            await joining
-        except RoomError as error:
-            self._send_error(FAILURES[MessageType.JOIN], error)
-        await _sleep(wait)
-
-    def _join_room(self, room_id: str) -> Awaitable[None] | None:
+    def _join_room(self, room_id: str, notices: int) -> Awaitable[None] | None:
+        """Have the client join, of which so many others are told."""
         joining = self.manager.join_room(self.client, room_id)
         self.connections.joined(self)
+        earliest = self._loop.time() - NOTICES_AT_ONCE / NOTICES_PER_SECOND
+        self._notices_paid = max(self._notices_paid, earliest) + notices / NOTICES_PER_SECOND
         return joining
 
     def _count_notices(self, room_id: str | None = None) -> int:
@@ -295,17 +310,6 @@ class Handler(WebSocketHandler):
                 if room.id == room_id:
                     return notices
         return notices if room_id is None else notices + self.manager.room_size(room_id)
-
-    def _pay(self, notices: int) -> float:
-        """Count what a join has caused; return the seconds to wait if that was too much.
-
-        A client that joins a large room again and again is read slower, without an error: each of
-        its joins is a few bytes and costs everybody some microseconds for each member.
-        """
-        now = self._loop.time()
-        earliest = now - NOTICES_AT_ONCE / NOTICES_PER_SECOND
-        self._notices_paid = max(self._notices_paid, earliest) + notices / NOTICES_PER_SECOND
-        return max(self._notices_paid - now, 0.0)
 
     def _handle_sdp_offer(self, payload: EncodedPayload) -> None:
         self.manager.transfer_sdp_offer(self.client, decode_sdp(payload))
@@ -347,9 +351,3 @@ def _address(request: HTTPServerRequest) -> str:
     """Return the address from which a request comes; one of IPv4 is not shown as one of IPv6."""
     address = str(request.remote_ip)
     return address.removeprefix("::ffff:") if "." in address else address
-
-
-async def _sleep(seconds: float) -> None:
-    """Sleep until the time is over, or the server has stopped."""
-    with suppress(asyncio.CancelledError):
-        await asyncio.sleep(seconds)

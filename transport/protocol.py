@@ -53,8 +53,9 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     """What `WebSocketHandler.get_websocket_protocol` returns, and what the event loop calls.
 
     Towards the handler it behaves as Tornado documents. While a coroutine `open` or `on_message`
-    runs, the connection is not read and the handler not called again. `on_close` is called once,
-    and only if `open` was. What the handler raises is logged and aborts the connection.
+    runs, the connection is not read and the handler not called again, except that its `on_gone`, if
+    it has one, is called when the peer is gone. `on_close` is called once, and only if `open` was.
+    What the handler raises is logged and aborts the connection.
 
     It serves connections that a `Listener` accepted (see `websocket_protocol`).
     """
@@ -171,6 +172,8 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         """Take note that the peer sends nothing more. Pending data is still sent to it."""
         if self._busy:
             self._ended = True
+            if not self._pending and not self._unread:
+                self._tell_that_gone()
         else:
             self._turns.once(self._end)
         return True
@@ -183,6 +186,8 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
                 waiter.set_exception(WebSocketClosedError())
                 waiter.exception()  # Marks it as seen: it may not be awaited.
         self._lose()
+        if self._busy:
+            self._tell_that_gone()
         self._turns.once(self._tell_handler)
 
     def pause_writing(self) -> None:
@@ -556,6 +561,12 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self.handler.on_ws_connection_close(*self._connection.peer_close)
         except _FAILURES:
             self.handler.log_exception(*sys.exc_info())
+
+    def _tell_that_gone(self) -> None:
+        """Tell a busy handler that wants to know it that the peer is gone and waits for nothing."""
+        on_gone = getattr(self.handler, "on_gone", None)
+        if on_gone is not None:
+            on_gone()
 
     def on_connection_close(self) -> None:
         """Do nothing: the handler calls this when it is told, and nothing is left to do then."""

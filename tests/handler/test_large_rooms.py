@@ -110,12 +110,12 @@ def large_rooms(server: Served) -> LargeRooms:
 
 @contextmanager
 def held_up(rooms: LargeRooms) -> Iterator[Callable[[], int]]:
-    """Let something cheaper come before all that waits, and yield what tells how much that is."""
+    """Let something else come before all that waits, and yield what tells how much that is."""
     held = True
 
     def again() -> None:
         if held:
-            rooms.call(LARGE + 1, again)
+            rooms.call(-1_000_000, again)  # However long the others wait, this was due before.
 
     again()
     yield lambda: len(rooms._waiting) - 1
@@ -183,6 +183,34 @@ async def test_a_client_that_goes_while_its_join_waits(transport: Transport, how
         received = [await member.received() for member in members]
         assert received[0] in ([], [new_client(newcomer), leave_client(newcomer)])
         assert received == [received[0]] * len(members)
+
+
+@pytest.mark.parametrize("how", ["abort", "reset", "half_close"])
+async def test_the_room_of_a_client_that_goes_while_it_waits_is_told_at_once(how: str) -> None:
+    """It is not told when it would have been the turn of the join."""
+    async with served() as server:
+        await crowd(server, LARGE + 2, "r")
+        friend, mover = await server.members("former", 2)
+        with held_up(large_rooms(server)) as waiting:
+            await mover.say("join", room_id="r")
+            await until(lambda: waiting() == 1)
+            getattr(mover, how)()
+            assert await friend.receive() == leave_client(mover)
+
+
+async def test_a_server_that_stops_waits_for_no_join() -> None:
+    """The close of a client whose join waits is sent and answered at once."""
+    async with served() as server:
+        members = await crowd(server, LARGE + 2, "r")
+        newcomer = await server.connect()
+        with held_up(large_rooms(server)) as waiting:
+            await newcomer.say("join", room_id="r")
+            await until(lambda: waiting() == 1)
+            stopping = asyncio.create_task(server.connections.close_all(1001, "stopping"))
+            for peer in (*members, newcomer):
+                assert await peer.rest() == ([], 1001)
+                await peer.send(close_frame(1001))
+            await stopping
 
 
 @pytest.mark.parametrize("end", [Handler.drop, Handler.close])
