@@ -27,7 +27,7 @@ def test_a_section_shows_both_programs_and_what_changes(section: tuple[str, str,
 
 
 def test_the_sections_are_counted() -> None:
-    assert [int(number) for number, _, _ in SECTIONS] == list(range(1, 16))
+    assert [int(number) for number, _, _ in SECTIONS] == list(range(1, 17))
 
 
 def test_a_name_of_the_original_has_its_line() -> None:
