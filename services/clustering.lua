@@ -50,10 +50,11 @@ if command == 'beat' then  -- lease (ms), longest inbox, whether to look for ser
     remove(me)
     return 'FENCED'
   end
-  call('ZADD', servers, now() + ARGV[5], me)
+  local time, mine = now(), tonumber(call('ZSCORE', servers, me))
+  call('ZADD', servers, time + ARGV[5], me)
   keep(servers, last, memberships, inbox(me), members(me))
-  local before = '(' .. string.format('%.0f', now())
-  if ARGV[7] == '1' then
+  if ARGV[7] == '1' and mine >= time then  -- Otherwise it may be Redis that stood still.
+    local before = '(' .. string.format('%.0f', time)
     for _, server in ipairs(call('ZRANGEBYSCORE', servers, '-inf', before)) do remove(server) end
   end
   return 'OK'

@@ -6,7 +6,7 @@ on one server talk to each other as without a cluster.
 
 Who is in which room is decided by a script in Redis (clustering.lua). It writes what it did into
 the inboxes of the servers concerned, and a join takes effect when it is read there. So for each
-room, all servers see one order of joins and departures. Each membership has a number, by which
+room, all servers see one order of joins. Each membership has a number, by which
 messages are addressed: one that comes late cannot reach a later member of the same name.
 
 A server has a lease, which it renews with a beat. When it has run out, another server takes it out
@@ -191,7 +191,9 @@ class ClusteringService(RoomManager):
     # Joining and leaving
 
     def _send(self, ask: _Ask) -> None:
-        ask.number = self._call("join", ask.room_id, ask.client.id, self._max_room_size)
+        # Whoever is in the room already is not refused.
+        most = 0 if ask.joined is None else self._max_room_size
+        ask.number = self._call("join", ask.room_id, ask.client.id, most)
         self._asks[ask.number] = ask
 
     def _end(self, ask: _Ask, error: RoomError | None = None) -> None:
@@ -293,12 +295,19 @@ class ClusteringService(RoomManager):
                 end = perf_counter() + AT_ONCE
             if server != self._server:
                 return  # It has entered anew.
-            if fields[0] == b"b":
-                self._on_batch(fields[1])
-            else:
-                texts = [field.decode() for field in fields]
-                entry = dict(zip(texts[::2], texts[1::2], strict=True))
-                self._on[entry["e"]](self, entry)
+            try:
+                self._on_entry(fields)
+            except Exception:
+                logger.exception("an entry in the inbox of server %s makes no sense", server)
+                self._enter(self._memory)
+
+    def _on_entry(self, fields: Sequence[bytes]) -> None:
+        if fields[0] == b"b":
+            self._on_batch(fields[1])
+        else:
+            texts = [field.decode() for field in fields]
+            entry = dict(zip(texts[::2], texts[1::2], strict=True))
+            self._on[entry["e"]](self, entry)
 
     def _on_joined(self, entry: dict[str, str]) -> None:
         """Let a client of this server into a room."""

@@ -26,7 +26,7 @@ SHA = sha1(SCRIPT).hexdigest()
 OLDEST = 6, 2
 """The version of Redis that is needed. Older ones cannot trim a stream by the id of an entry."""
 AT_ONCE = 128
-"""Entries that are read from the inbox at once; as many may be in it that were read."""
+"""Entries that are read from the inbox at once. As many that were read stay in it at most."""
 COMPLAINTS = 60.0
 """Seconds between two records that say why Redis cannot be reached."""
 
@@ -122,7 +122,7 @@ class RedisBus:
     async def flush(self) -> None:
         """Wait until everything is answered, but not for long."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(min(self._timeout, 1)):
                 while self._queue:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
 
@@ -160,11 +160,13 @@ class RedisBus:
                     await serve(link)
                 finally:
                     await link.close()
-            except (RedisError, OSError) as error:
+            except Exception as error:
                 now = asyncio.get_running_loop().time()
                 if now >= self._complain_at:
                     self._complain_at = now + COMPLAINTS
-                    logger.warning("redis: %s", error or "no reply in time")
+                    text = str(error) or "no reply in time"
+                    unexpected = not isinstance(error, (RedisError, OSError))
+                    logger.warning("redis: %s", text, exc_info=unexpected)
             await asyncio.sleep(uniform(0.05, 0.2))
 
     async def _carry_out(self, link: Link, on_connected: Callable[[str], None]) -> None:
@@ -185,13 +187,13 @@ class RedisBus:
 
     async def _read(self, link: Link, on_entries: OnEntries) -> None:
         """Read the inbox, from where it was read before."""
-        block, count = int(self._timeout * 1000 / 4), 0
+        block, count, reply = int(self._timeout * 1000 / 4), 0, None
         await self._begun.wait()
         while True:
             server, last = self._server, self._last
             inbox = f"{self._root}:inbox:{server}"
             async with asyncio.timeout(self._timeout):
-                if count >= AT_ONCE:
+                if count >= AT_ONCE or (count and not reply):
                     await link.ask([("XTRIM", inbox, "MINID", last)])
                     count = 0
                 read = "XREAD", "COUNT", AT_ONCE, "BLOCK", block, "STREAMS", inbox, last
