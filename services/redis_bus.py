@@ -68,7 +68,10 @@ class Link:
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Reply]:
         """Send commands and return their replies. Raises RedisError or OSError."""
         packed = self.connection.pack_commands(commands)
-        await self.connection.send_packed_command(packed, check_health=False)
+        try:
+            await self.connection.send_packed_command(packed, check_health=False)
+        except RuntimeError as error:  # uvloop's, if it was lost while nobody read from it.
+            raise ConnectionError("the connection is lost") from error
         return [await self.connection.read_response() for _ in commands]
 
     async def close(self) -> None:
