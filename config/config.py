@@ -247,7 +247,7 @@ def _nearest(variable: str, known: Iterable[str]) -> str:
     # Compared without the prefix, so that SIGNALING_PORT leads to PORT. Two are only flags.
     names = {"ADDR": "the flag -addr", "HOST": "the flag -addr", "DEMO": "the flag -demo"}
     names |= {name.removeprefix(PREFIX): name for name in known}
-    return names[get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=0)[0]]
+    return names[get_close_matches(variable.removeprefix(PREFIX).upper(), names, n=1, cutoff=0)[0]]
 
 
 def init_env() -> dict[str, str]:

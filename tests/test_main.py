@@ -759,15 +759,6 @@ async def test_log_level_in_any_case(level: str) -> None:
         await asyncio.to_thread(server.wait_for_line, f"DEBUG .*{talker.id}")
 
 
-@pytest.mark.parametrize(("host", "lines"), [("localhost", 1), ("", 0)], ids=["set", "empty"])
-def test_redis_host_is_warned_of(host: str, lines: int) -> None:
-    """If `REDIS_HOST` is set, as for the original, one line says that it does nothing here."""
-    with server_process(env={"REDIS_HOST": host}) as server:
-        told = [line for line in server.lines if "REDIS_HOST" in line]
-    assert len(told) == lines
-    assert all("WARNING" in line for line in told)
-
-
 async def test_info_log() -> None:
     """At INFO a connection leaves two records, of its coming and its going, whatever it sends."""
     with server_process() as server:

@@ -31,7 +31,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
-    """`PORT` is the original's name; the other variables have the prefix."""
+    """`PORT` and those of Redis are the original's names; the other variables have the prefix."""
     assert list(variables()) == [
         "PORT",
         "SIGNALING_MAX_MESSAGE_SIZE",
@@ -47,8 +47,18 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_TRANSPORT",
         "SIGNALING_LOG_LEVEL",
         "SIGNALING_ICE_SERVERS",
+        "SIGNALING_MAX_ROOM_SIZE",
+        "REDIS_URL",
+        "REDIS_HOST",
+        "REDIS_PORT",
+        "REDIS_USERNAME",
+        "REDIS_PASSWORD",
+        "REDIS_DB",
+        "SIGNALING_CLUSTER_PREFIX",
+        "SIGNALING_CLUSTER_LEASE",
     ]
     others = {
+        "REDIS_URL": "redis://r",
         "SIGNALING_TRANSPORT": "tornado",
         "SIGNALING_LOG_LEVEL": "DEBUG",
         "SIGNALING_ICE_SERVERS": "[]",
@@ -58,6 +68,15 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
     assert config == Config(
         *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"),
         ice_servers="[]",
+        max_room_size=7,
+        redis_url="redis://r",
+        redis_host="7",
+        redis_port=7,
+        redis_username="7",
+        redis_password="7",
+        redis_db=7,
+        cluster_prefix="7",
+        cluster_lease=7.0,
     )
 
 
@@ -137,8 +156,55 @@ def test_log_levels_are_read_in_any_case(text: str, level: str) -> None:
 
 
 def test_a_variable_without_the_prefix_is_for_another_program() -> None:
-    environ = {name.removeprefix("SIGNALING_"): "?" for name in variables()} | {"PORT": "1"}
+    names = [name for name in variables() if name.startswith("SIGNALING_")]
+    environ = {name.removeprefix("SIGNALING_"): "?" for name in names} | {"PORT": "1"}
     assert Config.from_environ(environ) == Config(port=1)
+
+
+# Redis
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, ""),
+        ({"REDIS_PORT": "1"}, ""),
+        ({"REDIS_HOST": "redis"}, "redis://redis:6379/0"),
+        ({"REDIS_HOST": "::1", "REDIS_PORT": "1", "REDIS_DB": "2"}, "redis://[::1]:1/2"),
+        # As Kubernetes sets it for a Service named `redis`.
+        ({"REDIS_HOST": "r", "REDIS_PORT": "tcp://10.0.0.1:1"}, "redis://r:1/0"),
+        ({"REDIS_HOST": "r", "REDIS_PASSWORD": "a/b@c:d"}, "redis://:a%2Fb%40c%3Ad@r:6379/0"),
+        ({"REDIS_HOST": "r", "REDIS_USERNAME": "u"}, "redis://u:@r:6379/0"),
+        ({"REDIS_HOST": "r", "REDIS_URL": "rediss://u:p@s:1/3"}, "rediss://u:p@s:1/3"),
+        ({"REDIS_URL": "unix:///run/redis.sock"}, "unix:///run/redis.sock"),
+    ],
+)
+def test_where_redis_is(environ: dict[str, str], url: str) -> None:
+    """A URL takes the place of the parts."""
+    assert Config.from_environ(environ).redis == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "secret",
+        "http://secret",
+        "redis://:secret@",
+        "redis://:secret@r:0",
+        "unix://",
+        "redis://secret:x",
+    ],
+)
+def test_an_invalid_url_is_not_shown(url: str) -> None:
+    """It may have a password."""
+    with pytest.raises(ConfigError, match=r"^REDIS_URL=\.\.\. is not redis://") as raised:
+        Config.from_environ({"REDIS_URL": url})
+    assert "secret" not in str(raised.value)
+
+
+def test_passwords_are_not_in_the_representation() -> None:
+    config = Config(redis_url="redis://:secret@r", redis_password="secret")
+    assert "secret" not in repr(config)
 
 
 @pytest.mark.parametrize(
