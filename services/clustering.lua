@@ -36,6 +36,7 @@ local function remove(server)  -- with all its members; the others know who they
 end
 
 if command == 'enter' then  -- lease (ms), the caller's name before
+  if call('ZSCORE', servers, me) then return 'OK' end  -- Its joins must not be done again.
   if call('ZSCORE', servers, ARGV[6]) then remove(ARGV[6]) end
   call('ZADD', servers, now() + ARGV[5], me)
   call('HSET', last, me, number)
