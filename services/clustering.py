@@ -191,7 +191,9 @@ class ClusteringService(RoomManager):
     # Joining and leaving
 
     def _send(self, ask: _Ask) -> None:
-        ask.number = self._call("join", ask.room_id, ask.client.id, self._max_room_size)
+        # Who is in a room, for this server, remains in it even if others have taken the place.
+        most = self._max_room_size if ask.joined is not None else 0
+        ask.number = self._call("join", ask.room_id, ask.client.id, most)
         self._asks[ask.number] = ask
 
     def _end(self, ask: _Ask, error: RoomError | None = None) -> None:
