@@ -15,8 +15,11 @@ from tests.cluster.virtual import VirtualLoop
 class Network:
     """Redis, and how fast one gets there."""
 
-    def __init__(self, loop: VirtualLoop, random: Random) -> None:
+    def __init__(
+        self, loop: VirtualLoop, random: Random, log: Callable[..., None]
+    ) -> None:
         self.loop = loop
+        self.log = log
         self.random = random
         self.redis = RedisStandIn(loop.time, SCRIPT)
         self.is_up = True
@@ -34,7 +37,8 @@ class Network:
 class Port:
     """The way from one server to Redis."""
 
-    def __init__(self, network: Network, loop: VirtualLoop) -> None:
+    def __init__(self, name: str, network: Network, loop: VirtualLoop) -> None:
+        self.name = name
         self.network = network
         self.loop = loop
         self.is_cut = False
@@ -69,6 +73,7 @@ class VirtualLink:
     """
 
     def __init__(self, port: Port) -> None:
+        self._name = port.name
         self._network = port.network
         self._loop = port.loop
         self._under_way: deque[Sequence[Value]] = deque()
@@ -105,7 +110,7 @@ class VirtualLink:
 
         def carry_out(command: Sequence[Value]) -> None:
             if network.is_up and network.redis.run_id == run_id:
-                network.redis.execute(command)
+                self._execute(command)
 
         if not network.random.randrange(4):
             self._under_way.clear()
@@ -144,11 +149,17 @@ class VirtualLink:
         if self.is_broken or self._held_up(self._arrive, until):
             return
         command = self._under_way.popleft()
-        reply = self._network.redis.execute(command)
+        reply = self._execute(command)
         if reply is None and command[0] == "XREAD":
             self._block(command)
         else:
             self._answer(reply)
+
+    def _execute(self, command: Sequence[Value]) -> Reply:
+        reply = self._network.redis.execute(command)
+        if command[0] != "XREAD":
+            self._network.log(f"  Redis for {self._name}:", *command[4:], "->", reply)
+        return reply
 
     def _block(self, command: Sequence[Value]) -> None:
         """Answer XREAD when there is something, or when it has waited long enough."""

@@ -48,7 +48,7 @@ class World:
         self.clock = Clock()
         self.loop = VirtualLoop(self.clock)
         """That of Redis, the network and the faults: what is not a server."""
-        self.network = Network(self.loop, self.random)
+        self.network = Network(self.loop, self.random, self.log)
         self.redis = self.network.redis
         self.servers: list[Server] = []
         self.clients: list[SimulatedClient] = []
@@ -108,7 +108,7 @@ class Server:
         self.lives = True
         self.stopping = False
         self.loop = VirtualLoop(world.clock, lambda: world.random.expovariate(1 / 0.00002))
-        self.port = Port(world.network, self.loop)
+        self.port = Port(name, world.network, self.loop)
         self.clients: list[SimulatedClient] = []
         self.names: list[str] = []
         """Those under which it has entered."""
