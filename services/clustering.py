@@ -238,6 +238,10 @@ class ClusteringService(RoomManager):
         return self._number
 
     def _notify(self, room: Room, message_type: MessageType, about: Client) -> None:
+        if about.server:
+            # Those here who have yet to be made known anew come after it: it is told of them.
+            known = {key: each for key, each in room.clients.items() if self._members.get(key)}
+            room = Room(room.id, known)
         with self._telling(len(room.clients)):
             super()._notify(room, message_type, about)
 
