@@ -40,8 +40,8 @@ def _is_idle(server: Server) -> Iterator[str]:
         yield f"I0 {server.name} is not ready"
     if service._asks or service._asking:
         yield f"I0 {server.name} waits for joins: {service._asks} {service._asking}"
-    if bus.waiting or bus._queue:
-        yield f"I0 {server.name} waits for Redis: {bus.waiting} bytes, {len(bus._queue)} commands"
+    if bus.waiting:
+        yield f"I0 {server.name} waits for Redis with {bus.waiting} bytes"
 
 
 def _knows_the_members(server: Server, rooms: Rooms) -> Iterator[str]:
@@ -145,15 +145,13 @@ def _knows_what_was_lost(
     """
     if not client.lives:
         return
+    fenced = any(len(server.names) > 1 for server in client.world.servers)
     lost: Counter[str] = Counter()
     unexplained: Counter[str] = Counter()
     for event in client.events:
         if event.kind == "sent" and not _has_got(by_id[event.who], client, event.number):
             lost[event.what] += 1
-            unexplained[event.what] += by_id[event.who].lives and not any(
-                left.kind == "left" and left.who == event.who and left.time >= event.time
-                for left in client.events
-            )
+            unexplained[event.what] += not _knows_why(client, by_id[event.who], event.time)
     for kind in ("offer", "answer", "ice candidate"):
         errors = sum(
             event.kind == "error" and event.who == f"failed to transfer {kind}"
@@ -161,8 +159,20 @@ def _knows_what_was_lost(
         )
         if errors < unexplained[kind]:
             yield f"I4 {client} was told of {errors} of {unexplained[kind]} lost messages ({kind})"
-        if errors > lost[kind] and not client.world.fences:
+        if errors > lost[kind] and not fenced:
             yield f"I4 {client} was told of {errors} lost messages of {lost[kind]} ({kind})"
+
+
+def _knows_why(client: SimulatedClient, addressee: SimulatedClient, sent: float) -> bool:
+    """Return whether a client needs no error for a message that did not arrive."""
+    later = [event for event in client.events if event.time >= sent]
+    if not addressee.lives or any(e.kind == "left" and e.who == addressee.id for e in later):
+        return True
+    # When one of the two servers is fenced, the other's members are told that its members have
+    # left: but not those who have left that room themselves.
+    return any(event.kind == "in" for event in later) and any(
+        event.kind == "anew" and event.time >= sent for event in (*client.events, *addressee.events)
+    )
 
 
 def _has_got(client: SimulatedClient, sender: SimulatedClient, number: int) -> bool:

@@ -154,7 +154,6 @@ def simulate(seed: int, profile: str, trace: Callable[[str], None] | None = None
 
 def _history(world: World, faults: Mapping[Fault, float]) -> None:
     random = world.random
-    world.fences = bool(faults)
     world.network.typical_delay = random.choice([0.0005, 0.005, 0.05] if faults else [0.0005, 0.005])
     world.max_room_size = random.choice([0, 0, 4])
     rooms = [f"r{number}" for number in range(random.choice([1, 1, 2, 3]))]

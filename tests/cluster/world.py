@@ -53,8 +53,6 @@ class World:
         self.servers: list[Server] = []
         self.clients: list[SimulatedClient] = []
         self.max_room_size = 0
-        self.fences = False
-        """Whether a server may be taken for dead while it lives."""
         self._ids = count(1)
 
     def log(self, *what: object) -> None:
