@@ -132,7 +132,7 @@ PROFILES: Mapping[str, Mapping[Fault, float]] = {
 """How likely a step is which fault."""
 
 STEPS = 150
-QUIET = 12.0
+QUIET = 10.0
 
 
 def simulate(seed: int, profile: str, trace: Callable[[str], None] | None = None) -> list[str]:
@@ -161,7 +161,7 @@ def _history(world: World, faults: Mapping[Fault, float]) -> None:
     for _ in range(random.choice([2, 3, 3, 4])):
         world.start_server()
     world.run(random.choice([0.0, 0.5, 5.0]))
-    slow = 8 if faults else 1
+    slow = 5 if faults else 1
     for _ in range(STEPS):
         world.run(random.choice([0, 0, 0.0005, 0.01, 0.1, 0.5]) * random.random() * slow)
         fault = _choose(world, faults)

@@ -45,7 +45,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         if self.paused:
             return inf
         if self._ready:
-            return max(self._busy_until, self._clock.now)
+            return self._busy_until
         while self._timers and self._timers[0][2].cancelled():
             heapq.heappop(self._timers)
         return max(self._busy_until, self._timers[0][0]) if self._timers else inf

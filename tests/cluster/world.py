@@ -50,6 +50,8 @@ class World:
         """That of Redis, the network and the faults: what is not a server."""
         self.network = Network(self.loop, self.random, self.log)
         self.redis = self.network.redis
+        self.loops = [self.loop]
+        """Those that turn, also of the servers that live."""
         self.servers: list[Server] = []
         self.clients: list[SimulatedClient] = []
         self.max_room_size = 0
@@ -63,13 +65,12 @@ class World:
         """Let time pass."""
         end = self.clock.now + seconds
         while True:
-            loops = [server.loop for server in self.servers if server.lives]
-            loop = min([self.loop, *loops], key=VirtualLoop.due)
-            due = loop.due()
+            dues = [loop.due() for loop in self.loops]
+            due = min(dues)
             if due > end:
                 break
-            self.clock.now = due
-            loop.turn()
+            self.clock.now = max(self.clock.now, due)
+            self.loops[dues.index(due)].turn()
         self.clock.now = end
 
     def close(self) -> None:
@@ -113,6 +114,7 @@ class Server:
         self.repo = RoomRepository()
         self.service: ClusteringService
         self.bus: RedisBus
+        world.loops.append(self.loop)
         self.loop.call_soon(self._start)
         self.loop.turn()
 
@@ -154,6 +156,7 @@ class Server:
 
     def _die(self) -> None:
         self.lives = False
+        self.world.loops.remove(self.loop)
         for link in self.port.open_links():
             link.break_off(noticed=False)
 
@@ -327,7 +330,9 @@ def simulated(world: World) -> Iterator[None]:
     with (
         patch("services.clustering.new_id", new_name),
         patch("services.clustering.perf_counter", lambda: random.uniform(0, 0.005)),
-        patch("services.clustering.KEPT", 60.0),
+        patch("services.clustering.KEPT", 60),
+        patch("services.clustering.MAX_WAITING", random.choice([16 << 20, 16 << 20, 300])),
+        patch("services.clustering.MAX_INBOX", random.choice([100_000, 100_000, 20])),
         patch("services.redis_bus.uniform", random.uniform),
     ):
         yield
