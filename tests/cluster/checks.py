@@ -28,7 +28,7 @@ def violations(world: World) -> Iterator[str]:
     yield from _redis_holds_the_rooms(world, rooms)
     by_id = {client.id: client for client in world.clients}
     for client in world.clients:
-        yield from _is_told_once_who_left(client, by_id)
+        yield from _hears_of_who_left_no_more(client, by_id)
         yield from _gets_messages_in_order(client)
         yield from _knows_what_was_lost(client, by_id)
 
@@ -99,10 +99,10 @@ def _one_was_told(room: str, one: SimulatedClient, other: SimulatedClient) -> It
         yield f"I2 {room}: both of {one}, {other} were told of the other"
 
 
-def _is_told_once_who_left(
+def _hears_of_who_left_no_more(
     client: SimulatedClient, by_id: dict[str, SimulatedClient]
 ) -> Iterator[str]:
-    """I3: nobody is told twice that somebody left.
+    """I3: nobody is told twice that somebody left, or gets a message from who has left.
 
     In between, one of the two must have been told of the other; or the server of the client has
     entered anew and knows the other as one who was there before.
@@ -114,14 +114,15 @@ def _is_told_once_who_left(
                 left.clear()
             case "new":
                 left.pop(event.who, None)
-            case "left":
+            case "left" | "message":
                 since = left.get(event.who)
                 if since is not None and not any(
                     back.kind == "new" and back.who == client.id and since <= back.time
                     for back in by_id[event.who].events
                 ):
-                    yield f"I3 {client} was told twice that {event.who} left, at {event.time}"
-                left[event.who] = event.time
+                    yield f"I3 {client} was told that {event.who} left, and then {event}"
+                if event.kind == "left":
+                    left[event.who] = event.time
 
 
 def _gets_messages_in_order(client: SimulatedClient) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 
 from tests.cluster.checks import violations
-from tests.cluster.world import LEASE, Server, World, simulated
+from tests.cluster.world import LEASE, Server, SimulatedClient, World, simulated
 
 Fault = Callable[[World, Server], None]
 
@@ -157,7 +157,7 @@ def _history(world: World, faults: Mapping[Fault, float]) -> None:
     world.network.typical_delay = random.choice([0.0005, 0.005, 0.05] if faults else [0.0005, 0.005])
     world.max_room_size = random.choice([0, 0, 4])
     rooms = [f"r{number}" for number in range(random.choice([1, 1, 2, 3]))]
-    rejoin = random.random() < 0.2
+    again = random.random() < 0.2  # Clients may join the room in which they are.
     for _ in range(random.choice([2, 3, 3, 4])):
         world.start_server()
     world.run(random.choice([0.0, 0.5, 5.0]))
@@ -168,7 +168,7 @@ def _history(world: World, faults: Mapping[Fault, float]) -> None:
         if fault is not None:
             fault(world, random.choice(world.steady_servers))
         else:
-            _act(world, rooms, rejoin)
+            _act(world, rooms, again)
 
 
 def _choose(world: World, faults: Mapping[Fault, float]) -> Fault | None:
@@ -180,7 +180,7 @@ def _choose(world: World, faults: Mapping[Fault, float]) -> Fault | None:
     return None
 
 
-def _act(world: World, rooms: list[str], rejoin: bool) -> None:
+def _act(world: World, rooms: list[str], again: bool) -> None:
     """Let a client do something."""
     random = world.random
     clients = [client for client in world.clients if client.lives]
@@ -193,12 +193,19 @@ def _act(world: World, rooms: list[str], rejoin: bool) -> None:
     if chance < 0.35:
         client.close()
     elif chance < 0.45:
-        room = random.choice(rooms)
-        if rejoin or room != client.asked_for:
-            client.join(room)
+        client.join(_choose_room(client, rooms, again))
     else:
         for _ in range(random.choice([1, 1, 3])):
             client.send(random.choice(clients))
+        if chance < 0.5:
+            client.leave()
+        elif chance < 0.55:
+            client.join(_choose_room(client, rooms, again))
+
+
+def _choose_room(client: SimulatedClient, rooms: list[str], again: bool) -> str:
+    others = [room for room in rooms if again or room != client.room]
+    return client.world.random.choice(others or ["another"])
 
 
 def _quiet(world: World) -> None:

@@ -186,7 +186,6 @@ class SimulatedClient:
         self.room: str | None = None
         """The room in which it is, by what it was answered."""
         self.closed = False
-        self.asked_for = ""
         self.has_rejoined = False
         """Whether it has asked for the room in which it was."""
         self._messages = 0
@@ -200,13 +199,17 @@ class SimulatedClient:
     # What it does, as soon as its server reads it
 
     def join(self, room_id: str) -> None:
-        self.asked_for = room_id
         self._request(self._join, room_id)
 
     def send(self, to: "SimulatedClient") -> None:
         self._request(self._relay, to.id)
 
+    def leave(self) -> None:
+        """Close the connection after what it has sent."""
+        self._request(lambda _: self._close(), "")
+
     def close(self) -> None:
+        """Close the connection, whatever it waits for."""
         self.server.loop.call_soon(self._close)
 
     def _request(self, handle: Callable[..., Any], what: str) -> None:
