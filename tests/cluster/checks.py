@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from tests.cluster.world import PREFIX, Event, Server, SimulatedClient, World
+from tests.cluster.world import PREFIX, Server, SimulatedClient, World
 
 Rooms = dict[str, list[SimulatedClient]]
 
@@ -141,8 +141,10 @@ def _gets_messages_in_order(client: SimulatedClient) -> Iterator[str]:
 def _knows_what_was_lost(
     client: SimulatedClient, by_id: dict[str, SimulatedClient]
 ) -> Iterator[str]:
-    """I4: for each message that did not arrive, its sender is told that, or that who should have
-    got it has left; or one of the two is gone. And where no server is fenced, no other error.
+    """I4: nothing is lost in silence.
+
+    For each message that did not arrive, its sender is told that, or that who should have got it
+    has left; or one of the two is gone. And where no server was fenced, there is no other error.
     """
     if not client.lives:
         return
@@ -219,6 +221,3 @@ def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
         yield f"I5 Redis has the keys {sorted(keys)} instead of {sorted(expected)}"
     for key in world.redis.lasting():
         yield f"I5 Redis keeps {key} for ever"
-
-
-__all__ = ["Event", "violations"]

@@ -15,9 +15,7 @@ from tests.cluster.virtual import VirtualLoop
 class Network:
     """Redis, and how fast one gets there."""
 
-    def __init__(
-        self, loop: VirtualLoop, random: Random, log: Callable[..., None]
-    ) -> None:
+    def __init__(self, loop: VirtualLoop, random: Random, log: Callable[..., None]) -> None:
         self.loop = loop
         self.log = log
         self.random = random

@@ -6,7 +6,7 @@ A command in a form that is not used raises an error.
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from lupa.lua51 import LuaRuntime
+from lupa.lua51 import LuaRuntime  # type: ignore[import-untyped]
 
 Value = bytes | int | float | str
 Reply = Any
@@ -199,7 +199,9 @@ class RedisStandIn:
             raise ValueError("another range")
         members = self._get(key, SortedSet)
         return [
-            member for member in self._zrange(key, b"0", b"-1") if members[member] < float(below[1:])
+            member
+            for member in self._zrange(key, b"0", b"-1")
+            if members[member] < float(below[1:])
         ]
 
     def _xadd(self, key: bytes, *arguments: bytes) -> Reply:
@@ -237,7 +239,9 @@ class RedisStandIn:
                 if stream.last <= read:
                     return None
                 entries = [(entry, fields) for entry, fields in stream.items() if entry > read]
-                return [[key, [[b"%d-%d" % entry, fields] for entry, fields in entries[: int(count)]]]]
+                return [
+                    [key, [[b"%d-%d" % entry, fields] for entry, fields in entries[: int(count)]]]
+                ]
         raise ValueError("another form of XREAD")
 
 

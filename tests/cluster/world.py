@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from msgspec import Raw
 
 from handler.handler import undelivered
 from manager.room import NotInRoomError, RoomError
-from model.message import IceCandidatePayload, MessageType, SDPPayload
+from model.message import IceCandidatePayload, SDPPayload
 from model.room import Client
 from repository.mem.room import RoomRepository
 from services.clustering import ClusteringService, RoomFullError
@@ -46,7 +47,7 @@ class World:
         self.random = Random(seed)
         self._trace = trace
         self.clock = Clock()
-        self.loop = VirtualLoop(self.clock)
+        self.loop = VirtualLoop(self.clock)  # type: ignore[abstract]
         """That of Redis, the network and the faults: what is not a server."""
         self.network = Network(self.loop, self.random, self.log)
         self.redis = self.network.redis
@@ -106,7 +107,8 @@ class Server:
         self.name = name
         self.lives = True
         self.stopping = False
-        self.loop = VirtualLoop(world.clock, lambda: world.random.expovariate(1 / 0.00002))
+        cost = partial(world.random.expovariate, 1 / 0.00002)
+        self.loop = VirtualLoop(world.clock, cost)  # type: ignore[abstract]
         self.port = Port(name, world.network, self.loop)
         self.clients: list[SimulatedClient] = []
         self.names: list[str] = []
@@ -264,10 +266,8 @@ class SimulatedClient:
             return
         self.note("close")
         self.closed, self.room = True, None
-        try:
+        with suppress(NotInRoomError):
             self.server.service.leave_room(self.client)
-        except NotInRoomError:
-            pass
 
     def _look(self) -> str | None:
         try:
