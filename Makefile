@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo test coverage attack test-browser test-build lint docs bench build clean
+.PHONY: help run demo test coverage attack simulate test-browser test-build lint docs bench build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ coverage: .venv/test  ## run the same tests, and show what of the server they do
 
 attack: .venv/test  ## attack the server in every way that the tests know; ARGS=--help lists them
 	$(BIN)/python -m tests.attacks $(ARGS)
+
+SEEDS ?= 0 1000
+simulate: .venv/test  ## simulate a cluster under random faults; from which seed to which goes into SEEDS
+	$(BIN)/python -m tests.cluster --seeds $(SEEDS) $(ARGS)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)

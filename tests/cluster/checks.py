@@ -1,0 +1,223 @@
+"""What must hold when a history is over and nothing has happened for a while."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+from tests.cluster.world import PREFIX, Server, SimulatedClient, World
+
+Rooms = dict[str, list[SimulatedClient]]
+
+
+def violations(world: World) -> Iterator[str]:
+    """Yield a line for each thing that does not hold."""
+    rooms: Rooms = {}
+    for client in world.clients:
+        if client.lives and client.room is not None:
+            rooms.setdefault(client.room, []).append(client)
+    for server in world.servers:
+        yield from server.loop.failures
+    yield from world.loop.failures
+    for server in world.live_servers:
+        yield from _is_idle(server)
+        yield from _knows_the_members(server, rooms)
+    for room, members in rooms.items():
+        for one, other in combinations(members, 2):
+            yield from _one_was_told(room, one, other)
+    yield from _redis_holds_the_rooms(world, rooms)
+    by_id = {client.id: client for client in world.clients}
+    for client in world.clients:
+        yield from _hears_of_who_left_no_more(client, by_id)
+        yield from _gets_messages_in_order(client)
+        yield from _knows_what_was_lost(client, by_id)
+
+
+def _is_idle(server: Server) -> Iterator[str]:
+    """I0: each server is in the cluster, and nothing waits."""
+    service, bus = server.service, server.bus
+    if not service.ready:
+        yield f"I0 {server.name} is not ready"
+    if service._asks or service._asking:
+        yield f"I0 {server.name} waits for joins: {service._asks} {service._asking}"
+    if bus.waiting:
+        yield f"I0 {server.name} waits for Redis with {bus.waiting} bytes"
+
+
+def _knows_the_members(server: Server, rooms: Rooms) -> Iterator[str]:
+    """I1: each server with a member in a room knows just the members."""
+    expected = {
+        room: {member.id for member in members}
+        for room, members in rooms.items()
+        if any(member.server is server for member in members)
+    }
+    known = {room.id: set(room.clients) for room in server.repo._rooms.values()}
+    if known != expected:
+        yield f"I1 {server.name} knows {known} instead of {expected}"
+    service = server.service
+    here = {
+        room: sum(member.server is server for member in rooms[room]) for room in sorted(expected)
+    }
+    local = sum(here.values())
+    if dict(sorted(service._here.items())) != here:
+        yield f"I1 {server.name} counts {service._here} instead of {here}"
+    if (len(service._members), len(service._by_seq)) != (local, local):
+        yield f"I1 {server.name} keeps {service._members} {list(service._by_seq)} for {here}"
+    remote = sum(map(len, expected.values())) - local
+    if (len(service._remotes), sum(map(len, service._of_server.values()))) != (remote, remote):
+        yield f"I1 {server.name} keeps {list(service._remotes)} instead of {remote} remote members"
+
+
+class _Told(NamedTuple):
+    """What one member was told of another since it has joined their room."""
+
+    new: bool
+    """Whether it has come, and has not left since."""
+    again: bool
+    """Whether it has come though it was there."""
+
+
+def _told(client: SimulatedClient, of: SimulatedClient) -> _Told:
+    new = again = False
+    for event in client.events:
+        if event.kind == "in" or (event.kind == "left" and event.who == of.id):
+            new = again = False
+        elif event.kind == "new" and event.who == of.id:
+            new, again = True, new or again
+    return _Told(new, again)
+
+
+def _one_was_told(room: str, one: SimulatedClient, other: SimulatedClient) -> Iterator[str]:
+    """I2: of each two members, exactly one was told of the other since the last leave.
+
+    If one has joined again the room in which it is, it may be both.
+    """
+    told = (_told(one, other).new, _told(other, one).new)
+    if not any(told):
+        yield f"I2 {room}: neither of {one}, {other} was told of the other"
+    if all(told) and not (one.has_rejoined or other.has_rejoined):
+        yield f"I2 {room}: both of {one}, {other} were told of the other"
+
+
+def _hears_of_who_left_no_more(
+    client: SimulatedClient, by_id: dict[str, SimulatedClient]
+) -> Iterator[str]:
+    """I3: nobody is told twice that somebody left, or gets a message from who has left.
+
+    In between, one of the two must have been told of the other; or the server of the client has
+    entered anew and knows the other as one who was there before.
+    """
+    left: dict[str, float] = {}
+    for event in client.events:
+        match event.kind:
+            case "in" | "anew":
+                left.clear()
+            case "new":
+                left.pop(event.who, None)
+            case "left" | "message":
+                since = left.get(event.who)
+                if since is not None and not any(
+                    back.kind == "new" and back.who == client.id and since <= back.time
+                    for back in by_id[event.who].events
+                ):
+                    yield f"I3 {client} was told that {event.who} left, and then {event}"
+                if event.kind == "left":
+                    left[event.who] = event.time
+
+
+def _gets_messages_in_order(client: SimulatedClient) -> Iterator[str]:
+    """I4: messages come in order, once, and from the room in which the client is."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for event in client.events:
+        if event.kind == "message":
+            numbers[event.who].append(event.number)
+            if len(set(event.rooms)) != 1:
+                yield f"I4 {client} got a message across rooms: {event}"
+    for sender, got in numbers.items():
+        if got != sorted(set(got)):
+            yield f"I4 {client} got from {sender} {got}"
+
+
+def _knows_what_was_lost(
+    client: SimulatedClient, by_id: dict[str, SimulatedClient]
+) -> Iterator[str]:
+    """I4: nothing is lost in silence.
+
+    For each message that did not arrive, its sender is told that, or that who should have got it
+    has left; or one of the two is gone. And where no server was fenced, there is no other error.
+    """
+    if not client.lives:
+        return
+    fenced = any(len(server.names) > 1 for server in client.world.servers)
+    lost: Counter[str] = Counter()
+    unexplained: Counter[str] = Counter()
+    for event in client.events:
+        if event.kind == "sent" and not _has_got(by_id[event.who], client, event.number):
+            lost[event.what] += 1
+            unexplained[event.what] += not _knows_why(client, by_id[event.who], event.time)
+    for kind in ("offer", "answer", "ice candidate"):
+        errors = sum(
+            event.kind == "error" and event.who == f"failed to transfer {kind}"
+            for event in client.events
+        )
+        if errors < unexplained[kind]:
+            yield f"I4 {client} was told of {errors} of {unexplained[kind]} lost messages ({kind})"
+        if errors > lost[kind] and not fenced:
+            yield f"I4 {client} was told of {errors} lost messages of {lost[kind]} ({kind})"
+
+
+def _knows_why(client: SimulatedClient, addressee: SimulatedClient, sent: float) -> bool:
+    """Return whether a client needs no error for a message that did not arrive."""
+    later = [event for event in client.events if event.time >= sent]
+    if not addressee.lives or any(e.kind == "left" and e.who == addressee.id for e in later):
+        return True
+    # When one of the two servers is fenced, the other's members are told that its members have
+    # left: but not those who have left that room themselves.
+    return any(event.kind == "in" for event in later) and any(
+        event.kind == "anew" and event.time >= sent for event in (*client.events, *addressee.events)
+    )
+
+
+def _has_got(client: SimulatedClient, sender: SimulatedClient, number: int) -> bool:
+    return any(
+        event.kind == "message" and event.who == sender.id and event.number == number
+        for event in client.events
+    )
+
+
+def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
+    """I5: Redis holds the servers, the rooms and the members, and nothing for ever."""
+    base = f"{{{PREFIX}}}:{world.redis.run_id}:"
+    keys = {
+        key.removeprefix(base): value
+        for key, value in world.redis.keys().items()
+        if key.startswith(base)
+    }
+    servers = {server.names[-1]: server for server in world.live_servers if server.names}
+    expected = {"servers", "last", "seq"} if servers else set()
+    expected |= {f"inbox:{name}" for name in servers}
+    for room, members in rooms.items():
+        expected.add(f"room:{room}")
+        held = {client.decode(): value for client, value in keys.get(f"room:{room}", {}).items()}
+        wanted = {
+            member.id: b"%s %d"
+            % (member.server.names[-1].encode(), member.server.service._members.get(member.id, -1))
+            for member in members
+        }
+        if held != wanted:
+            yield f"I5 Redis has {held} in {room} instead of {wanted}"
+    for name, server in servers.items():
+        wanted = {c.id: c.room.encode() for c in server.clients if c.lives and c.room is not None}
+        held = {client.decode(): room for client, room in keys.get(f"members:{name}", {}).items()}
+        if wanted:
+            expected.add(f"members:{name}")
+        if held != wanted:
+            yield f"I5 Redis has {held} on {name} instead of {wanted}"
+    for key in ("servers", "last"):
+        names = {name.decode() for name in keys.get(key, ())}
+        if names != set(servers):
+            yield f"I5 Redis has {names} in {key} instead of {set(servers)}"
+    if keys.keys() - {"seq"} != expected - {"seq"}:
+        yield f"I5 Redis has the keys {sorted(keys)} instead of {sorted(expected)}"
+    for key in world.redis.lasting():
+        yield f"I5 Redis keeps {key} for ever"
