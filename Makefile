@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo cluster test coverage attack test-browser test-build lint docs bench build clean
+.PHONY: help run demo cluster test coverage attack test-browser test-build lint docs bench bench-cluster build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ docs: .venv/run  ## bring the links to code and the quotations in the documents 
 
 bench: .venv/bench  ## measure this server and others; ARGS=--help lists the options
 	$(BIN)/python -m bench $(ARGS)
+
+bench-cluster: .venv/bench  ## measure two servers that share their rooms over Valkey
+	$(BIN)/python -m bench.cluster $(ARGS)
 
 build: .venv/build  ## make dist/signaling-server, one executable file that needs no Python
 	$(BIN)/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath .venv/pyinstaller \
