@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo test coverage attack simulate test-browser test-build lint docs bench build clean
+.PHONY: help run demo cluster test coverage attack simulate test-browser test-build lint docs bench bench-cluster build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 80
 
 demo: .venv/run  ## start the server with the demo page; flags go into ARGS here too
 	$(BIN)/python main.py -demo $(ARGS)
+
+cluster: .venv/test  ## start two servers that share their rooms, with the demo page, on this machine
+	$(BIN)/python -m tests.support.cluster_demo $(ARGS)
 
 # Two files of tests at once, since many tests wait. With -n 2 they would run without -X dev.
 TWO := --dist loadfile --tx "2*popen//python=$(BIN)/python -X dev"
@@ -51,6 +54,9 @@ docs: .venv/run  ## bring the links to code and the quotations in the documents 
 
 bench: .venv/bench  ## measure this server and others; ARGS=--help lists the options
 	$(BIN)/python -m bench $(ARGS)
+
+bench-cluster: .venv/bench  ## measure two servers that share their rooms over Valkey
+	$(BIN)/python -m bench.cluster $(ARGS)
 
 build: .venv/build  ## make dist/signaling-server, one executable file that needs no Python
 	$(BIN)/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath .venv/pyinstaller \

@@ -24,7 +24,7 @@ from bench.scenarios import SCENARIOS
 from bench.server import ServerSpec, distinct, free_port, parse_server
 from bench.settings import FULL, QUICK, Settings
 
-_SPARE_FILES = 200
+SPARE_FILES = 200
 """Descriptors that the server and the load generator each need beside their connections."""
 
 _THIS = ("main.py", "-addr", "{host}", "-port", "{port}")
@@ -38,13 +38,13 @@ def this_server() -> list[ServerSpec]:
     ]
 
 
-def _count(text: str) -> int:
+def whole_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def duration(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -116,21 +116,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     sizes = parser.add_argument_group("sizes")
     for flag, kind, text in (
-        ("rounds", _count, "number of rounds, of which the median is taken"),
-        ("seconds", _seconds, "length of a measured window in seconds"),
-        ("message-bytes", _count, "length of an offer or answer in bytes"),
-        ("pairs", _count, "number of rooms with two members that talk"),
+        ("rounds", whole_number, "number of rounds, of which the median is taken"),
+        ("seconds", duration, "length of a measured window in seconds"),
+        ("message-bytes", whole_number, "length of an offer or answer in bytes"),
+        ("pairs", whole_number, "number of rooms with two members that talk"),
         ("idle-rooms", _numbers, "numbers of idle rooms in the scenario rooms"),
-        ("burst", _count, "number of candidates sent at once"),
-        ("mesh-members", _count, "number of members in the scenario mesh"),
-        ("connect-clients", _count, "number of concurrent clients in the scenario connect"),
-        ("idle-connections", _count, "number of connections in the scenario idle"),
+        ("burst", whole_number, "number of candidates sent at once"),
+        ("mesh-members", whole_number, "number of members in the scenario mesh"),
+        ("connect-clients", whole_number, "number of concurrent clients in the scenario connect"),
+        ("idle-connections", whole_number, "number of connections in the scenario idle"),
         (
             "stall",
-            _seconds,
+            duration,
             "seconds of silence after which a pair sends again without an answer",
         ),
-        ("settle", _seconds, "seconds that the scenario idle waits for a server that closes late"),
+        ("settle", duration, "seconds that the scenario idle waits for a server that closes late"),
     ):
         default = getattr(FULL, flag.replace("-", "_"))
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default:g}"
@@ -177,11 +177,11 @@ def _placement(args: argparse.Namespace, warn: list[str]) -> Placement:
 
 def _fit(settings: Settings, scenarios: Sequence[str], warn: list[str]) -> Settings:
     """Raise the limit of open files as far as needed, or shrink the scenarios and warn of it."""
-    wanted = max(SCENARIOS[name].connections(settings) for name in scenarios) + _SPARE_FILES
+    wanted = max(SCENARIOS[name].connections(settings) for name in scenarios) + SPARE_FILES
     limit = machine.raise_file_limit(wanted)
     if limit >= wanted:
         return settings
-    room = max(0, limit - _SPARE_FILES)
+    room = max(0, limit - SPARE_FILES)
     rooms = tuple(n for n in settings.idle_rooms if n + 2 * settings.pairs <= room)
     connections = min(settings.idle_connections, room)
     warn.append(

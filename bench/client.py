@@ -83,8 +83,9 @@ class Client(asyncio.Protocol):
         """Join `room` and wait until the server has done it.
 
         The server does not acknowledge a join. So the client sends itself an offer, which comes
-        back once the join is done.
+        back once the join is done. Other messages that come until then are ignored.
         """
+        self.receive = self._on_setup_message
         probe = frames.frame(frames.description("offer", self.id, 0))
         self.write(frames.join(room) + probe)
         await self._wait("join")

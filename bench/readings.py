@@ -22,26 +22,30 @@ class Footprint:
 
 
 class Tree:
-    """A process and its descendants, which are looked up for each reading, as workers come and go.
+    """Processes and their descendants.
 
-    A descendant that detaches itself from its parent (a daemon) is missing in the readings.
+    Descendants are looked up for each reading, as workers come and go. One that detaches itself
+    from its parent (a daemon) is missing in the readings.
     """
 
-    def __init__(self, pid: int) -> None:
-        """Watch `pid`; raise ServerGone if there is no such process."""
+    def __init__(self, *pids: int) -> None:
+        """Watch `pids`; raise ServerGone if there is no such process."""
         try:
-            self._root = psutil.Process(pid)
+            self._roots = [psutil.Process(pid) for pid in pids]
         except psutil.NoSuchProcess as error:
-            raise ServerGone(f"process {pid} has ended") from error
+            raise ServerGone(f"process {error.pid} has ended") from error
 
     def processes(self) -> list[psutil.Process]:
-        """Return the living processes, the root first; raise ServerGone if the root has ended."""
-        try:
-            if self._root.status() == psutil.STATUS_ZOMBIE:
-                raise ServerGone("the server process has ended")
-            return [self._root, *self._root.children(recursive=True)]
-        except psutil.NoSuchProcess as error:
-            raise ServerGone("the server process has ended") from error
+        """Return the living processes; raise ServerGone if one of those named has ended."""
+        found: list[psutil.Process] = []
+        for root in self._roots:
+            try:
+                if root.status() == psutil.STATUS_ZOMBIE:
+                    raise ServerGone("the server process has ended")
+                found += [root, *root.children(recursive=True)]
+            except psutil.NoSuchProcess as error:
+                raise ServerGone("the server process has ended") from error
+        return found
 
     def cpu_seconds(self) -> float:
         """Return the user and system time so far, in steps of the kernel's clock (Linux: 10 ms)."""

@@ -208,7 +208,18 @@ def _cost(unit: str) -> list[Column]:
     ]
 
 
-def _columns(scenario: str, unit: str) -> list[Column]:
+def _extra_columns(unit: str, found: Sequence[Row]) -> list[Column]:
+    """Return the columns of figures that only servers with a Redis have."""
+    columns = {
+        "redis_us_per_unit": _figure(f"Redis us/{unit}", "redis_us_per_unit"),
+        "redis_mib": _figure("Redis MiB", "redis_mib"),
+        "idle_core_share": _figure("server CPU %", "idle_core_share", 1, 100),
+        "redis_core_share": _figure("Redis CPU %", "redis_core_share", 1, 100),
+    }
+    return [column for name, column in columns.items() if any(name in row.median for row in found)]
+
+
+def _columns(scenario: str, unit: str, found: Sequence[Row]) -> list[Column]:
     if scenario == "idle":
         middle = [
             _figure("connections", "connections", 0),
@@ -234,12 +245,12 @@ def _columns(scenario: str, unit: str) -> list[Column]:
             _figure("load us", "load_cpu_us_per_unit"),
             _figure("load CPU %", "load_core_share", 0, 100),
         ]
-    return [*_NAMES, *middle, _REMARKS]
+    return [*_NAMES, *middle, *_extra_columns(unit, found), _REMARKS]
 
 
 def _scenario(found: Sequence[Row]) -> str:
     unit = next((row.unit for row in found if row.unit), "message")
-    columns = _columns(found[0].scenario, unit)
+    columns = _columns(found[0].scenario, unit, found)
     lines = [[cell(row) for _, cell in columns] for row in found]
     return table([head for head, _ in columns], lines, (0, 1, -1))
 

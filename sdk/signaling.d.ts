@@ -6,8 +6,8 @@ export type PeerState = "connecting" | "connected" | "disconnected" | "failed";
 
 /**
  * The client is `joined` once the server has let it in. It is `reconnecting` from the loss of the
- * connection to the server until it has joined the room again. It is `new` before the first
- * `joinRoom` and after one that was rejected.
+ * connection to the server, or from a join that failed just now, until it has joined the room. It
+ * is `new` before the first `joinRoom` and after one that was rejected.
  */
 export type ClientState = "new" | "connecting" | "joined" | "reconnecting" | "closed";
 
@@ -72,7 +72,8 @@ export interface SignalingEventMap {
   /**
    * Something has failed; the client goes on. `source` says what:
    *
-   * - `server`: the server has sent an error that is not the answer to a pending `joinRoom`;
+   * - `server`: the server has sent an error that does not reject a pending `joinRoom`, such as
+   *   `failed to join room`, after which the client tries again;
    * - `media`: a camera or a microphone could not be opened, or has gone;
    * - `peer`: a negotiation has failed;
    * - `callback`: `onTrack` or `onLeave` has thrown.
@@ -139,15 +140,17 @@ export class SignalingClient extends EventTarget {
    * room that the client is in, and joins the other. Does nothing if the client is in this room.
    *
    * Resolves once the server has let the client in, before any event of the room. With a server
-   * that never tells, that is after 5 s. While the client is reconnecting, it resolves at once,
-   * since the client joins the room when it is connected again.
+   * that never tells, that is after 7 s. If the server says `failed to join room`, since the room
+   * is full or the servers that share it cannot reach each other, there is an `error` event each
+   * time, and the client is `reconnecting` and tries again until it is let in. It also waits while
+   * the client reconnects for another reason. `close` ends the wait.
    *
    * - Before anything else is done, rejects with what `RTCPeerConnection` throws for the
    *   configuration, or with a NotSupportedError in a browser that has no `RTCPeerConnection`.
    * - Rejects with an Error if the server cannot be reached or refuses the room. If it refuses the
-   *   room, the message is the server's, such as `invalid payload` for a name that is too long, or
-   *   `failed to join room`. The client is in no room then, not even in the one before; camera and
-   *   microphone stay open for another try.
+   *   room, the message is the server's, such as `invalid payload` for a name that is too long. The
+   *   client is in no room then, not even in the one before; camera and microphone stay open for
+   *   another try.
    * - Rejects with an AbortError if `close`, or `joinRoom` for another room, is called meanwhile.
    *
    * From then until `close`, the client opens a lost connection again after 0.5 s to 30 s, with

@@ -49,8 +49,13 @@ const PROOF = 2000;
 const CONNECTING = 10_000;
 /** How long `joinRoom` waits for the user to answer the browser's question for the devices. */
 const ASKING = 3000;
-/** How long the server has to answer a join. After that the client counts as joined. */
-const VERDICT = 5000;
+/**
+ * How long the server has to answer a join. After that the client counts as joined. A server that
+ * shares its rooms with others takes 5 s to find that it cannot reach them.
+ */
+const VERDICT = 7000;
+/** What the server says of a room that it cannot let anybody into just now: it may be full. */
+const NOT_NOW = "failed to join room";
 /** How long a member has to become connected. If no way exists, browsers may never say so. */
 const PAIRING = 20_000;
 /** The longest wait before the first attempt to reconnect. It doubles with each attempt. */
@@ -400,7 +405,10 @@ export class SignalingClient extends EventTarget {
     const life = this.#life;
     const moving = this.#room !== null && this.#room !== roomId;
     this.#room = roomId;
-    if (moving) this.#removeAll();
+    if (moving) {
+      this.#removeAll();
+      this.#attempts = 0;
+    }
     if (this.#state === "new" || this.#state === "closed") this.#setState("connecting");
     try {
       // What the user allows later is added to the connections.
@@ -410,18 +418,25 @@ export class SignalingClient extends EventTarget {
         await (this.#opening ??= this.#open());
       }
       if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
-      // While reconnecting, `#reconnectNow` joins the room when the server is there again.
+      // While reconnecting, `#reconnectNow` joins the room. Another room need not wait for that:
+      // the one before may have been full.
+      if (moving && this.#retry !== undefined) this.#reconnectNow();
       const elsewhere = this.#state === "joined" && (moving || this.#joining);
       if (this.#state === "connecting" || elsewhere) await this.#join();
     } catch (error) {
-      if (life === this.#life && this.#room === roomId) this.#giveUp();
-      throw error;
+      const wanted = life === this.#life && this.#room === roomId;
+      if (wanted) this.#giveUp();
+      if (!wanted || this.#state !== "reconnecting") throw error;
     }
+    await this.#reconnected();
     if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
     this.#opening = null;
   }
 
-  /** Ends a join that failed: in no room, with camera and microphone open for another try. */
+  /**
+   * Ends a join that failed: in no room, with camera and microphone open for another try. Does
+   * nothing if the client tries again by itself.
+   */
   #giveUp() {
     if (this.#state !== "connecting" && this.#state !== "joined") return;
     this.#room = null;
@@ -445,7 +460,10 @@ export class SignalingClient extends EventTarget {
       try {
         await this.#askToJoin(room);
       } catch (error) {
-        if (this.#ws !== ws || this.#room === room) throw error;
+        if (this.#ws !== ws || this.#room === room) {
+          if (this.#ws === ws && isNotNow(error)) this.#tryAgain();
+          throw error;
+        }
       }
     } while (this.#ws === ws && this.#room !== room);
     if (this.#ws !== ws) throw closedMeanwhile();
@@ -483,8 +501,7 @@ export class SignalingClient extends EventTarget {
 
   close() {
     this.#life = {};
-    clearTimeout(this.#retry);
-    globalThis.removeEventListener("online", this.#reconnectNow);
+    this.#stopRetry();
     this.#dropSocket();
     this.#removeAll();
     this.stopScreen();
@@ -571,9 +588,41 @@ export class SignalingClient extends EventTarget {
     globalThis.addEventListener("online", this.#reconnectNow);
   }
 
-  #reconnectNow = async () => {
+  #stopRetry() {
     clearTimeout(this.#retry);
+    this.#retry = undefined;
     globalThis.removeEventListener("online", this.#reconnectNow);
+  }
+
+  /**
+   * Drops a connection over which the room could not be joined, and makes another one later. The
+   * server may have left the client in its former room, and behind a load balancer the next server
+   * may be able to let it in.
+   */
+  #tryAgain() {
+    this.#dropSocket();
+    this.#reconnectLater();
+  }
+
+  /**
+   * Resolves when the client is not reconnecting, or not any more.
+   *
+   * @returns {Promise<void>}
+   */
+  #reconnected() {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (this.#state === "reconnecting") return;
+        this.removeEventListener("state", check);
+        resolve();
+      };
+      this.addEventListener("state", check);
+      check();
+    });
+  }
+
+  #reconnectNow = async () => {
+    this.#stopRetry();
     const life = this.#life;
     try {
       await this.#open();
@@ -602,9 +651,7 @@ export class SignalingClient extends EventTarget {
     try {
       await joined;
     } catch {
-      if (this.#ws !== ws) return;
-      this.#dropSocket();
-      this.#reconnectLater();
+      if (this.#ws === ws) this.#tryAgain();
     }
   };
 
@@ -667,8 +714,11 @@ export class SignalingClient extends EventTarget {
     // The addressee has left meanwhile, or is not back yet. The client is told of both otherwise.
     if (text.startsWith("failed to transfer")) return;
     const error = new Error(text);
-    // While the client reconnects, no `joinRoom` is there to be rejected.
-    if (!this.#verdict || this.#state === "reconnecting") this.#fail("server", error);
+    const again = isNotNow(error) || this.#state === "reconnecting";
+    // The answer has come so late that the client counts as joined.
+    if (isNotNow(error) && !this.#verdict) this.#tryAgain();
+    // An error after which the client tries again rejects no `joinRoom`.
+    if (!this.#verdict || again) this.#fail("server", error);
     this.#verdict?.reject(error);
   }
 
@@ -1582,6 +1632,11 @@ function tryConfiguration(configuration) {
     throw new DOMException("This browser has no RTCPeerConnection", "NotSupportedError");
   }
   new RTCPeerConnection(configuration).close();
+}
+
+/** @param {unknown} error */
+function isNotNow(error) {
+  return error instanceof Error && error.message === NOT_NOW;
 }
 
 function closedMeanwhile() {

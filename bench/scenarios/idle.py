@@ -16,9 +16,10 @@ _CHUNK = 100
 """How many connections are closed side by side."""
 
 
-def _footprint(
+def footprint(
     case: str, connections: int, now: Footprint, empty: Footprint, seconds: float
 ) -> Measurement:
+    """Return the measurement of a server that was `empty` and took `seconds` to come to `now`."""
     held = now.rss - empty.rss
     return Measurement(
         case,
@@ -63,7 +64,7 @@ async def idle(context: Context) -> None:
             context.progress(f"{index + 1:,} connections")
     took = time.perf_counter() - begin
     await context.sleep(0.5)
-    context.finish(_footprint("idle/joined", count, context.tree.footprint(), empty, took))
+    context.finish(footprint("idle/joined", count, context.tree.footprint(), empty, took))
 
     begin = time.perf_counter()
     for start in range(0, count, _CHUNK):
@@ -78,4 +79,4 @@ async def idle(context: Context) -> None:
     # Memory goes back to the system, if it does, some time after the last descriptor is closed.
     # This server looks after a second.
     await asyncio.sleep(2.5)
-    context.finish(_footprint("idle/left", count, context.tree.footprint(), empty, took))
+    context.finish(footprint("idle/left", count, context.tree.footprint(), empty, took))

@@ -12,7 +12,7 @@ import { byId, within } from "./dom.js";
 import { Grid } from "./grid.js";
 import { invitation } from "./invitation.js";
 import { Members } from "./members.js";
-import { problems, roomProblem, serverProblem } from "./problems.js";
+import { problems, serverProblem } from "./problems.js";
 import { linkTo, roomInAddress, setRoomInAddress } from "./rooms.js";
 import { Screen } from "./screen.js";
 import { shownName } from "./settings.js";
@@ -177,9 +177,12 @@ class Call {
 
   /** @param {string} message */
   #showServerError(message) {
-    const lasting = roomProblem(message, this.#client.state === "reconnecting");
-    const text = lasting ? null : serverProblem(message);
-    if (lasting) this.#banner.set("server", lasting);
+    // While the client reconnects, the only message that the server can refuse is the join.
+    if (this.#client.state === "reconnecting") {
+      this.#banner.set("server", problems.notBack());
+      return;
+    }
+    const text = serverProblem(message);
     if (text) say(text);
   }
 

@@ -3,7 +3,7 @@
 /**
  * @import { Devices } from "./devices.js"
  * @import { Problem } from "./problems.js"
- * @import { SignalingClient } from "./sdk/signaling.js"
+ * @import { ClientState, SignalingClient } from "./sdk/signaling.js"
  */
 
 import { deviceButton } from "./devices.js";
@@ -33,6 +33,8 @@ class Lobby {
   #join = byId("join", HTMLButtonElement);
   #left = new AbortController();
   #joining = false;
+  /** Whether the client tries again to join a room that it could not join just now. */
+  #trying = false;
   /** @type {Problem | null} */
   #joinProblem = null;
   /** @type {Problem | null} */
@@ -59,10 +61,13 @@ class Lobby {
       event.preventDefault();
       this.#submit();
     };
+    /** @param {{ detail: { state: ClientState } }} event */
+    const changed = ({ detail }) => this.#showTrying(detail.state === "reconnecting");
     const tryAgain = () => this.#openMedia();
     deviceButton(byId("preview-microphone"), "audio", this.#devices, tryAgain, signal);
     deviceButton(byId("preview-camera"), "video", this.#devices, tryAgain, signal);
     this.#devices.addEventListener("change", () => this.#showPicture(), { signal });
+    this.#client.addEventListener("state", changed, { signal });
     this.#room.addEventListener("input", () => this.#roomChanged(), { signal });
     window.addEventListener("hashchange", () => this.#takeRoomFromAddress(), { signal });
     byId("retry").addEventListener("click", tryAgain, { signal });
@@ -151,6 +156,7 @@ class Lobby {
   }
 
   async #submit() {
+    if (this.#trying) this.#stopTrying();
     if (this.#joining) return;
     const name = this.#name.value.trim();
     const room = this.#room.value.trim();
@@ -171,13 +177,29 @@ class Lobby {
     this.#joined(room);
   }
 
+  /** Ends the attempts to join. The client closes camera and microphone too. */
+  #stopTrying() {
+    this.#client.close();
+    this.#openMedia();
+  }
+
+  /** @param {boolean} trying */
+  #showTrying(trying) {
+    this.#trying = trying;
+    if (!trying) return;
+    this.#showJoining(true);
+    this.#joinProblem = problems.notJoined();
+    this.#showProblem();
+  }
+
   /** @param {boolean} joining */
   #showJoining(joining) {
     this.#joining = joining;
     // The fields and the button are not disabled, since that would take the focus from them.
     this.#name.readOnly = joining;
     this.#room.readOnly = joining;
-    this.#join.setAttribute("aria-disabled", String(joining));
-    this.#join.textContent = joining ? "Joining…" : "Join";
+    this.#join.setAttribute("aria-disabled", String(joining && !this.#trying));
+    const waiting = this.#trying ? "Stop trying" : "Joining…";
+    this.#join.textContent = joining ? waiting : "Join";
   }
 }

@@ -64,6 +64,10 @@ export const problems = {
     text: "The server does not answer. Reconnecting…",
     remedy: "The people you are connected to stay, but nobody new can join meanwhile.",
   }),
+  notJoined: () => ({
+    text: "The server cannot let you into this room just now. Trying again…",
+    remedy: "It may be full.",
+  }),
   notBack: () => ({
     text: "The server does not let you into this room again. Still trying…",
     remedy: "The people you are connected to stay, but nobody new can join meanwhile.",
@@ -78,10 +82,6 @@ export const problems = {
   refused: () => ({
     text: "The server has not accepted this room. Its name may be too long.",
     remedy: "Choose a shorter name.",
-  }),
-  notJoined: () => ({
-    text: "The server could not let you into this room.",
-    remedy: "Nobody can see or hear you here. Leave, and try again.",
   }),
   /** @type {(message: string) => Problem} */
   configuration: (message) => ({
@@ -100,8 +100,6 @@ export const problems = {
   /** @type {(message: string) => Problem} */
   screen: (message) => ({ text: `The screen cannot be shared: ${message}`, remedy: "" }),
 };
-
-const NOT_JOINED = "failed to join room";
 
 /** Errors of the server that are harmless: a member left before a message reached it. */
 const HARMLESS = new Set([
@@ -137,23 +135,9 @@ export function mediaProblem(stream, errors) {
  */
 export function joinProblem({ name, message }) {
   if (name === "AbortError") return null;
-  if (message === NOT_JOINED) return { ...problems.notJoined(), remedy: "Join again in a moment." };
   if (message === "invalid payload") return problems.refused();
   // The SDK's own errors are plain; those of the browser have names.
   return name === "Error" ? problems.unreachable() : problems.configuration(message);
-}
-
-/**
- * Returns the problem that keeps the user out of the room during the call.
- *
- * @param {string} message The server's error.
- * @param {boolean} reconnecting Whether the client is reconnecting. If not, the error is the late
- *   answer of a slow server.
- * @returns {Problem | null} Null if the error does not keep the user out.
- */
-export function roomProblem(message, reconnecting) {
-  if (reconnecting) return problems.notBack();
-  return message === NOT_JOINED ? problems.notJoined() : null;
 }
 
 /**

@@ -383,7 +383,7 @@ def test_messages_cover_nothing(call: Call) -> None:
             const detail = { source: "server", error: new Error(text) };
             signaling.dispatchEvent(new CustomEvent("error", { detail }));
           };
-          fail("failed to join room");
+          signaling.dispatchEvent(new CustomEvent("state", { detail: { state: "reconnecting" } }));
           for (let i = 0; i < 4; i++) fail("long ".repeat(500));
         }"""
     )
@@ -414,6 +414,22 @@ def test_a_room_that_the_server_refuses(open_tab: OpenTab) -> None:
         expect(page.locator("#problem")).to_contain_text("not accepted")
         expect(page.locator("#lobby")).to_be_visible()
         enter(page, "short")
+        page.close()
+
+
+def test_a_room_that_cannot_be_joined_just_now(open_tab: OpenTab) -> None:
+    """The lobby says so while the client tries again, and lets the user stop that."""
+    # A cluster without its Redis.
+    env = {"SIGNALING_ICE_SERVERS": "[]", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "9"}
+    with server_process("-demo", env=env) as server:
+        page = open_tab(url_of(server))
+        page.locator("#room").fill("later")
+        page.locator("#join").click()
+        expect(page.locator("#problem")).to_contain_text("just now. Trying again")
+        expect(page.locator("#join")).to_have_text("Stop trying")
+        page.locator("#join").click()
+        expect(page.locator("#join")).to_have_text("Join")
+        expect(page.locator("#problem")).to_be_hidden()
         page.close()
 
 
@@ -637,8 +653,7 @@ def test_the_focus_is_never_lost(
     expect(first.locator("#call h1")).to_be_focused()
     first.evaluate(
         """() => {
-          const detail = { source: "server", error: new Error("failed to join room") };
-          signaling.dispatchEvent(new CustomEvent("error", { detail }));
+          signaling.dispatchEvent(new CustomEvent("state", { detail: { state: "reconnecting" } }));
         }"""
     )
     first.locator("#banner button").press("Enter")

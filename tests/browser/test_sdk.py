@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -657,15 +658,105 @@ FAKE_SERVER = """() => {
 
 
 def test_a_server_that_answers_no_join(open_tab: OpenTab, demo: str) -> None:
-    """After five seconds the client counts as joined."""
+    """After seven seconds the client counts as joined."""
     page = sdk_page(open_tab, demo)
     page.evaluate(FAKE_SERVER)
     page.evaluate("window.answer = () => {}")
     took = page.evaluate(
         "async () => { const t = Date.now(); await client.joinRoom('x'); return Date.now() - t; }"
     )
-    assert 5000 <= took < 7000
+    assert 7000 <= took < 9000
     assert page.evaluate("client.state") == "joined"
+
+
+# Until `open()`, nobody is let into the room "full", and no join is answered but by the refusal.
+FULL = """() => {
+  let full = true;
+  window.open = () => (full = false);
+  window.joins = [];
+  window.answer = (ws, type, payload) => {
+    if (type === "join") joins.push(payload.room_id);
+    if (full && joins.at(-1) === "full") {
+      const error = type === "join" ? "failed to join room" : "failed to transfer answer";
+      ws.tell("error", { error });
+    } else if (type === "answer") {
+      ws.tell("answer", payload);
+    }
+  };
+}"""
+
+
+@pytest.fixture
+def full(open_tab: OpenTab, demo: str) -> Page:
+    """Open a tab whose server has a full room, and whose timers take a tenth of their time."""
+    page = sdk_page(open_tab, demo)
+    page.evaluate(FAKE_SERVER)
+    page.evaluate(FULL)
+    page.evaluate(
+        """() => {
+          window.waits = [];
+          const { setTimeout } = window;
+          window.setTimeout = (call, wait = 0, ...rest) => {
+            if (call.name === "#reconnectNow") waits.push(wait);
+            return setTimeout(call, wait / 10, ...rest);
+          };
+        }"""
+    )
+    return page
+
+
+@pytest.mark.parametrize("before", [None, "first"])
+def test_a_full_room_is_joined_when_there_is_a_place(full: Page, before: str | None) -> None:
+    """`joinRoom` waits until the server lets the client in; each refusal is told as an error."""
+    if before:
+        assert full.evaluate(OUTCOME, before) == "joined"
+    full.evaluate(f"() => {{ window.outcome = ({OUTCOME})('full'); }}")
+    full.wait_for_function("joins.filter((room) => room === 'full').length === 3")
+    assert full.evaluate("client.state") == "reconnecting"
+    assert {it["error"] for it in events(full, "error")} == {"Error: failed to join room"}
+    assert {it["source"] for it in events(full, "error")} == {"server"}
+    full.evaluate("open()")
+    assert full.evaluate("outcome") == "joined"
+    states = [it["state"] for it in events(full, "state")]
+    assert states == ["connecting", *(["joined"] if before else []), "reconnecting", "joined"]
+    assert len(events(full, "error")) == full.evaluate("waits.length") >= 3
+    for number, wait in enumerate(full.evaluate("waits")):
+        assert 500 * 2**number <= wait <= 1000 * 2**number
+
+
+@pytest.mark.parametrize(("leave", "state"), [("close()", "closed"), ("joinRoom('b')", "joined")])
+def test_whoever_goes_elsewhere_does_not_wait_for_a_full_room(
+    full: Page, leave: str, state: str
+) -> None:
+    """`close`, or another room, ends the attempts; the other room is joined at once."""
+    full.evaluate(f"() => {{ window.outcome = ({OUTCOME})('full'); }}")
+    full.wait_for_function("waits.length === 5")
+    start = time.monotonic()
+    full.evaluate(f"client.{leave}")
+    assert time.monotonic() - start < 0.5  # The next attempt would come after 0.8 s to 1.6 s.
+    assert full.evaluate("outcome").startswith("AbortError")
+    assert full.evaluate("client.state") == state
+    joins = full.evaluate("joins")
+    assert joins == ["full"] * 5 + (["b"] if state == "joined" else [])
+    full.wait_for_timeout(2000)
+    assert full.evaluate("joins") == joins
+
+
+def test_a_refusal_that_comes_late(full: Page) -> None:
+    """A client that counts as joined by then is not, and tries again."""
+    full.evaluate(
+        """() => {
+          const { answer } = window;
+          window.answer = (ws) => (window.late = () => ws.tell("error", NOT_NOW));
+          window.NOT_NOW = { error: "failed to join room" };
+          window.recover = () => (window.answer = answer);
+        }"""
+    )
+    assert full.evaluate(OUTCOME, "room") == "joined"
+    full.evaluate("recover(), late()")
+    assert full.evaluate("client.state") == "reconnecting"
+    assert events(full, "error")[0]["error"] == "Error: failed to join room"
+    full.wait_for_function("client.state === 'joined'")
 
 
 def test_an_offer_is_answered_whether_or_not_the_join_is(open_tab: OpenTab, demo: str) -> None:

@@ -85,11 +85,17 @@ class Client(End):
             self.connect(server)
 
 
+async def listen(addresses: list[str], port: int) -> asyncio.Server:
+    """Take connections on a port of 127.0.0.1 and pass them on; 0 stands for any free port."""
+    servers = cycle(addresses)
+    return await asyncio.get_running_loop().create_server(
+        lambda: Client(servers), "127.0.0.1", port
+    )
+
+
 async def balance(addresses: list[str]) -> None:
     """Serve until cancelled."""
-    servers = cycle(addresses)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Client(servers), "127.0.0.1", 0)
+    server = await listen(addresses, 0)
     print("{}:{}".format(*server.sockets[0].getsockname()), flush=True)
     await server.serve_forever()
 
