@@ -358,7 +358,7 @@ class ClusteringService(RoomManager):
     def _on_gone(self, entry: dict[str, str]) -> None:
         """Take all members on another server out of their rooms."""
         server = entry["s"]
-        for client_id in tuple(self._of_server[server]):
+        for client_id in sorted(self._of_server[server]):  # As they came.
             super().leave_room(self._forget(client_id))
         self._give_back(self._outboxes[server].messages)
         del self._of_server[server], self._outboxes[server]
