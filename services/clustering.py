@@ -435,7 +435,7 @@ class ClusteringService(RoomManager):
 
     def _on_connected(self, memory: str) -> None:
         """Enter if that is necessary, before what waits is sent on a new connection."""
-        if self._state != "gone" and (memory != self._memory or self._state != "in"):
+        if self._state == "out" or (self._state != "gone" and memory != self._memory):
             self._enter(memory)
 
     def _enter(self, memory: str) -> None:
