@@ -193,7 +193,7 @@ def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
     keys = {
         key.removeprefix(base): value
         for key, value in world.redis.keys().items()
-        if key.startswith(base)
+        if key.startswith(base) and not key.startswith(f"{base}left:")
     }
     servers = {server.names[-1]: server for server in world.live_servers if server.names}
     expected = {"servers", "last", "seq"} if servers else set()
