@@ -8,6 +8,7 @@
 --   :inbox:<server>    stream of what the server has to know
 --   :room:<room>       hash: client -> "<server> <number of the membership>"
 --   :members:<server>  hash: client -> room
+--   :left:<server>     there is no such server any more: it has another name
 -- ARGV: command, calling server, number of its call, how long keys are kept (ms), and what the
 -- command takes. The reply is OK, or FENCED if the caller is not one of the servers.
 local prefix, command, me, number, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -16,6 +17,7 @@ local servers, last, memberships = prefix .. ':servers', prefix .. ':last', pref
 local function inbox(server) return prefix .. ':inbox:' .. server end
 local function clients(room) return prefix .. ':room:' .. room end
 local function members(server) return prefix .. ':members:' .. server end
+local function left(server) return prefix .. ':left:' .. server end
 local function keep(...)
   for _, key in ipairs({...}) do call('PEXPIRE', key, ttl) end
 end
@@ -35,9 +37,13 @@ local function remove(server)  -- with all its members; the others know who they
   tell(call('ZRANGE', servers, 0, -1), 'e', 'gone', 's', server)
 end
 
-if command == 'enter' then  -- lease (ms), the caller's name before
+if command == 'enter' then  -- lease (ms), the caller's former names
   if call('ZSCORE', servers, me) then return 'OK' end  -- Its joins must not be done again.
-  if call('ZSCORE', servers, ARGV[6]) then remove(ARGV[6]) end
+  if call('EXISTS', left(me)) == 1 then return 'FENCED' end  -- A call that comes late.
+  for i = 6, #ARGV do
+    call('SET', left(ARGV[i]), '', 'PX', ttl)
+    if call('ZSCORE', servers, ARGV[i]) then remove(ARGV[i]) end
+  end
   call('ZADD', servers, now() + ARGV[5], me)
   call('HSET', last, me, number)
   call('XADD', inbox(me), '*', 'e', 'entered')

@@ -114,6 +114,7 @@ class ClusteringService(RoomManager):
 
         self._state = "out"  # Of the cluster; then `entering`, `in`, or `gone` for good.
         self._memory = self._server = ""  # The name of what Redis remembers, and of this server.
+        self._former: list[str] = []  # Its names since it was in, in this memory.
         self._number = 0  # Of the last call.
         self._confirmed = -math.inf  # When the last beat that was answered was sent.
         self._steady_since = 0.0  # Since when beats have been answered in time.
@@ -365,7 +366,7 @@ class ClusteringService(RoomManager):
     def _on_gone(self, entry: dict[str, str]) -> None:
         """Take all members on another server out of their rooms."""
         server = entry["s"]
-        for client_id in tuple(self._of_server[server]):
+        for client_id in sorted(self._of_server[server]):  # As they came.
             super().leave_room(self._forget(client_id))
         self._give_back(self._outboxes[server].messages)
         del self._of_server[server], self._outboxes[server]
@@ -449,7 +450,7 @@ class ClusteringService(RoomManager):
         """Become one of the servers, under another name, and make the members here known."""
         for client_id in tuple(self._remotes):
             super().leave_room(self._forget(client_id))
-        before = self._server if memory == self._memory else ""
+        self._former = [*self._former, self._server] if memory == self._memory else []
         self._memory, self._server, self._state = memory, new_id(), "entering"
         self._beating = False
         self._members = dict.fromkeys(self._members, 0)
@@ -459,7 +460,7 @@ class ClusteringService(RoomManager):
         self._flush()
         self._outboxes.clear()
         on_reply = partial(self._on_enter, self._loop.time())
-        self._call("enter", int(self._lease * 1000), before, on_reply=on_reply)
+        self._call("enter", int(self._lease * 1000), *self._former, on_reply=on_reply)
         for client_id in self._members:
             room = self.get_room_by_client_id(client_id)
             self._send(_Ask(room.clients[client_id], room.id))
@@ -470,6 +471,7 @@ class ClusteringService(RoomManager):
         if reply == b"OK" and self._state == "entering":
             self._state = "in"
             self._confirmed = self._steady_since = sent
+            self._former.clear()
             logger.info("sharing rooms as server %s", self._server)
 
     def _check(self, reply: Reply) -> None:

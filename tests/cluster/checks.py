@@ -171,6 +171,8 @@ def _knows_why(client: SimulatedClient, addressee: SimulatedClient, sent: float)
     later = [event for event in client.events if event.time >= sent]
     if not addressee.lives or any(e.kind == "left" and e.who == addressee.id for e in later):
         return True
+    if any(event.kind == "in" and not event.who for event in later):
+        return True  # It was told that a join has failed, and was in no room.
     # When one of the two servers is fenced, the other's members are told that its members have
     # left: but not those who have left that room themselves.
     return any(event.kind == "in" for event in later) and any(
@@ -191,7 +193,7 @@ def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
     keys = {
         key.removeprefix(base): value
         for key, value in world.redis.keys().items()
-        if key.startswith(base)
+        if key.startswith(base) and not key.startswith(f"{base}left:")
     }
     servers = {server.names[-1]: server for server in world.live_servers if server.names}
     expected = {"servers", "last", "seq"} if servers else set()

@@ -19,6 +19,12 @@ def break_link(world: World, server: Server) -> None:
         world.random.choice(links).break_off(noticed=noticed)
 
 
+def flap(world: World, server: Server) -> None:
+    """Break the connections of a server again and again."""
+    for _ in range(6):
+        world.loop.call_later(world.random.uniform(0, 1.0), break_link, world, server)
+
+
 def freeze_link(world: World, server: Server) -> None:
     links = server.port.open_links()
     if links:
@@ -111,15 +117,15 @@ def _take_down(world: World, seconds: float, what: str) -> None:
 
 
 # How likely a step of a history is which fault.
-NET: dict[Fault, float] = {break_link: 0.08, freeze_link: 0.02}
+NET: dict[Fault, float] = {break_link: 0.06, flap: 0.03, freeze_link: 0.02}
 CRASH: dict[Fault, float] = {kill: 0.03, stop: 0.02, start: 0.05, pause: 0.04, break_link: 0.02}
-CUT: dict[Fault, float] = {cut: 0.05, break_link: 0.03, freeze_link: 0.02}
+CUT: dict[Fault, float] = {cut: 0.05, flap: 0.03, freeze_link: 0.02}
 REDIS: dict[Fault, float] = {
     freeze_redis: 0.01,
     lose_redis: 0.02,
     restart_redis: 0.03,
     flush_redis: 0.02,
-    break_link: 0.02,
+    flap: 0.03,
 }
 PROFILES: Mapping[str, Mapping[Fault, float]] = {
     "calm": {},

@@ -143,6 +143,16 @@ class RedisStandIn:
             self._expires.pop(key, None)
         return sum(self._keys.pop(key, None) is not None for key in keys)
 
+    def _set(self, key: bytes, value: bytes, unit: bytes, milliseconds: bytes) -> Reply:
+        if (value, unit) != (b"", b"PX"):
+            raise ValueError("another form of SET")
+        self._put(key, Counter({None: 0}))
+        return self._pexpire(key, milliseconds)
+
+    def _exists(self, key: bytes) -> Reply:
+        self._expire(key)
+        return int(key in self._keys)
+
     def _incr(self, key: bytes) -> Reply:
         counter = self._get(key, Counter)
         counter[None] = counter.get(None, 0) + 1
