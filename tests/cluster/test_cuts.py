@@ -125,6 +125,45 @@ async def test_both_are_cut_off(
         await told.nothing()
 
 
+async def test_dead_connections(cable: Cable, start: Start, connect: Connect, room: str) -> None:
+    """A connection on which nothing comes, not even its end, is given up for another one."""
+    (far,), (near,) = start(1), start(1, REDIS_URL=cable.url)
+    async with await two_and_one(connect, room, near, far) as told:
+        cable.strand()
+        newcomer = await connect(near, room)
+        await told.reach(newcomer, told.peers[-1])
+
+
+async def test_what_is_sent_again_is_not_done_twice(
+    cable: Cable, start: Start, connect: Connect, room: str
+) -> None:
+    """When a connection is lost after a command was carried out, nobody notices."""
+    (far,), (near,) = start(1, lease=5), start(1, lease=5, REDIS_URL=cable.url)
+    async with await two_and_one(connect, room, near, far) as told:
+        first, second, third = told.peers
+        cable.hold_answers()
+        await told.reach(first, third)
+        cable.reset()
+        await told.nothing()
+
+        newcomer = await connect(near)
+        cable.hold_answers()
+        await newcomer.say("join", room_id=room)
+        await until(lambda: told.take(third, new_client(newcomer)) == 1)
+        assert told[first] == told[second] == []
+        cable.reset()
+        for peer in (first, second):
+            await until(lambda: told.take(peer, new_client(newcomer)) == 1)  # noqa: B023
+        await told.nothing()
+
+        cable.hold_answers()
+        newcomer.abort()
+        for peer in (first, second, third):
+            await until(lambda: told.take(peer, leave_client(newcomer)) == 1)  # noqa: B023
+        cable.reset()
+        await told.nothing()
+
+
 class Talk:
     """Two members on two servers that send each other numbered offers, as many as they can."""
 

@@ -16,14 +16,12 @@ from tests.support.valkey import Valkey, free_port, running_valkey
 
 PASSWORD = "s3cret/p@ss:word"
 IN_A_URL = "s3cret%2Fp%40ss%3Aword"
+OF_DEFAULT_USER = "another-s3cret"
 
 
 @contextmanager
 def protected(valkey: Valkey) -> Iterator[None]:
-    """Let Valkey take this password from the default user, and from one with few rights.
-
-    That one may do no more than the server needs.
-    """
+    """Let Valkey take OF_DEFAULT_USER, or PASSWORD from one who may do what the server needs."""
     with valkey.client() as redis:
         redis.acl_setuser(
             "signaling",
@@ -37,7 +35,7 @@ def protected(valkey: Valkey) -> Iterator[None]:
                 *("+client|setinfo", "+client|setname", "+select", "+xrange", "+exists"),
             ],
         )
-        redis.config_set("requirepass", PASSWORD)
+        redis.config_set("requirepass", OF_DEFAULT_USER)
         try:
             yield
         finally:
@@ -65,9 +63,9 @@ async def test_ways_to_name_redis(
     address = f"127.0.0.1:{valkey.port}"
     with protected(valkey):
         servers = [
-            *start(1, REDIS_URL=f"redis://:{IN_A_URL}@{address}"),
+            *start(1, REDIS_URL=f"redis://:{OF_DEFAULT_USER}@{address}"),
             *start(1, REDIS_URL=f"redis://signaling:{IN_A_URL}@{address}/0"),
-            *start(1, **with_host(valkey, REDIS_PASSWORD=PASSWORD)),
+            *start(1, **with_host(valkey, REDIS_PASSWORD=OF_DEFAULT_USER)),
             *start(
                 1,
                 **with_host(

@@ -43,6 +43,10 @@ class _Near(Client):
         for transport in self._transports():
             transport.resume_reading()
 
+    def hold_answers(self) -> None:
+        if self._other is not None and self._other.transport is not None:
+            self._other.transport.pause_reading()
+
     def reset(self) -> None:
         for transport in self._transports():
             sock: socket.socket = transport.get_extra_info("socket")
@@ -87,6 +91,14 @@ class Cable:
         """Let pass what was kept, and everything after it."""
         self._call(self._thaw)
 
+    def strand(self) -> None:
+        """Let nothing pass on the connections that there are; new ones are as always."""
+        self._call(self._strand)
+
+    def hold_answers(self) -> None:
+        """Let nothing come back on the connections that there are."""
+        self._call(self._hold_answers)
+
     def run(self) -> None:
         self._loop.run_forever()
         self._runner.run(self._close())
@@ -119,10 +131,17 @@ class Cable:
         for end in tuple(self.ends):
             end.reset()
 
-    def _freeze(self) -> None:
-        self.frozen = True
+    def _strand(self) -> None:
         for end in self.ends:
             end.hold()
+
+    def _hold_answers(self) -> None:
+        for end in self.ends:
+            end.hold_answers()
+
+    def _freeze(self) -> None:
+        self.frozen = True
+        self._strand()
 
     def _thaw(self) -> None:
         self.frozen = False
