@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo cluster test coverage attack simulate test-browser test-build lint docs bench bench-cluster build clean
+.PHONY: help run demo cluster test coverage attack simulate test-cluster test-browser test-build lint docs bench bench-cluster build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ attack: .venv/test  ## attack the server in every way that the tests know; ARGS=
 SEEDS ?= 0 1000
 simulate: .venv/test  ## simulate a cluster under random faults; from which seed to which goes into SEEDS
 	$(BIN)/python -m tests.cluster --seeds $(SEEDS) $(ARGS)
+
+test-cluster: .venv/test  ## run the conformance tests with each client on the other of two servers
+	$(BIN)/python -X dev -m pytest tests/conformance --cluster $(ARGS)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)

@@ -80,7 +80,7 @@ async def serve(config: Config) -> None:
     if config.redis:
         manager = cluster = _cluster(config, large_rooms)
     else:
-        manager = RoomManager(RoomRepository())
+        manager = RoomManager(RoomRepository(), config.max_room_size)
     app = make_app(
         manager, config, connections, large_rooms, lambda: cluster is None or cluster.ready
     )

@@ -29,6 +29,10 @@ class NotInRoomError(RoomError):
     """A client is in no room, or not in the sender's."""
 
 
+class RoomFullError(RoomError):
+    """The room has as many members as it may have."""
+
+
 class RoomManager:
     """Lets clients join and leave rooms, and passes messages on between the members of a room.
 
@@ -36,15 +40,17 @@ class RoomManager:
     told anything, as long as what was changed before can be changed back.
     """
 
-    def __init__(self, room_repo: repository.Room) -> None:
+    def __init__(self, room_repo: repository.Room, max_room_size: int = 0) -> None:
+        """Prepare. A room may have `max_room_size` members; 0 stands for any number."""
         self._room_repo = room_repo
+        self._most = max_room_size
 
     def join_room(self, client: Client, room_id: str) -> Awaitable[None] | None:
         """Add the client to the room, creating it if necessary, and tell the other members.
 
         A client that is in another room leaves that one first. Joining the same room again changes
         nothing, but the others are told again. Return what has to be awaited before the client is
-        in the room, if anything.
+        in the room, if anything. Raises RoomFullError.
         """
         try:
             before = self.get_room_by_client_id(client.id)
@@ -60,6 +66,8 @@ class RoomManager:
             except repository.NotFoundError:
                 room = self._room_repo.create(Room(room_id))
                 undo.callback(self._room_repo.delete, room_id)
+            if 0 < self._most <= len(room.clients):
+                raise RoomFullError(f"{len(room.clients)} clients are in room {shown(room_id)}")
             if before is not None:
                 after = self._take_out(before, client)
                 undo.callback(self._put_back, before, after)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 MARKERS = {
+    "alone": "with the reason why it holds for one server alone: skipped with --cluster",
     "attacks": "an attack of some seconds: runs only with --attacks",
     "differ": "the contract differs from the Go original here: skipped with --reference",
     "frames": "broken frames: under SIGNALING_TRANSPORT=tornado answered in Tornado's own way",
@@ -32,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="skip tests in which the contract differs from the Go original; needs --server",
     )
+    group.addoption(
+        "--cluster",
+        action="store_true",
+        help="test servers that share their rooms, each client on another one: two that are started"
+        " for it, or those behind --server",
+    )
     group.addoption("--attacks", action="store_true", help="also run the attacks that take longer")
     group.addoption("--slow", action="store_true", help="also run the tests that take a minute")
 
@@ -51,6 +58,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     attacks = pytest.mark.skip(reason="takes some seconds, needs --attacks")
     slow = pytest.mark.skip(reason="takes a minute, needs --slow")
     for item in items:
+        alone = item.get_closest_marker("alone")
+        if config.getoption("--cluster") and alone:
+            item.add_marker(pytest.mark.skip(reason=f"--cluster: {alone.args[0]}"))
         if config.getoption("--reference") and item.get_closest_marker("differ"):
             item.add_marker(differ)
         if item.get_closest_marker("frames") and _transport(item) == "tornado":

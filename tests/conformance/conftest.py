@@ -12,6 +12,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from tests.conformance.waits import keepalive_and_deadlines
+from tests.support.cluster import balanced_cluster
 from tests.support.peer import Peer, join_one_by_one
 from tests.support.server_process import TRANSPORTS, server_process
 
@@ -21,15 +22,18 @@ Members = Callable[..., Awaitable[list[Peer]]]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests that use `url` by transport, so that one's tests follow the other's."""
-    if "url" in metafunc.fixturenames and not metafunc.config.getoption("--server"):
+    option = metafunc.config.getoption
+    if "url" in metafunc.fixturenames and not option("--server") and not option("--cluster"):
         metafunc.parametrize("url", TRANSPORTS, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Yield the URL of --server, or the URLs by transport of servers that run for the session."""
+    """Yield the URL of --server or --cluster, or those of servers for the session by transport."""
     given = request.config.getoption("--server")
     with ExitStack() as stack:
+        if request.config.getoption("--cluster") and not given:
+            given = stack.enter_context(balanced_cluster())
         yield (
             {"given": given}
             if given

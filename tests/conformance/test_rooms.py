@@ -36,6 +36,7 @@ async def test_first_message(url: str) -> None:
     client.abort()
 
 
+@pytest.mark.alone("of the ids of one second, those of each process sort by themselves")
 async def test_ids(connect: Connect) -> None:
     """Ids are 20 characters from `0` to `9` and `a` to `v`, differ, and sort by time."""
     ids = [(await connect()).id for _ in range(20)]

@@ -3,7 +3,7 @@
 import pytest
 from msgspec import Raw
 
-from manager.room import NotInRoomError, RoomError, RoomManager
+from manager.room import NotInRoomError, RoomError, RoomFullError, RoomManager
 from model.message import ClientIDPayload, IceCandidatePayload, Message, MessageType, SDPPayload
 from repository.mem.room import RoomRepository
 from repository.room import NotFoundError, RepositoryError
@@ -63,6 +63,23 @@ def test_other_rooms_are_told_nothing(join: Join) -> None:
 def test_a_message_to_many_is_one_message(join: Join) -> None:
     first, second, _ = join("r"), join("r"), join("r")
     assert first.received()[-1] is second.received()[-1]
+
+
+def test_a_full_room_takes_nobody(repo: RoomRepository) -> None:
+    """Whoever wants to join it stays where it is; whoever is in it may join it again."""
+    join = Join(RoomManager(repo, max_room_size=2))
+    elsewhere, first, second = join("s"), join("r"), join("r")
+    before = repo.get("r")
+    with pytest.raises(RoomFullError):
+        join.manager.join_room(elsewhere.client, "r")
+    assert repo.get("r") is before
+    assert list(repo.get("s").clients) == [elsewhere.client.id]
+    first.received()
+    join.manager.join_room(second.client, "r")
+    assert first.received() == [new_client(second)]
+    join.manager.leave_room(first.client)
+    join.manager.join_room(elsewhere.client, "r")
+    assert second.received() == [leave_client(first), new_client(elsewhere)]
 
 
 def test_joining_again_is_told_again(manager: RoomManager, join: Join) -> None:

@@ -154,6 +154,6 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name != "PORT" and not name.startswith(PREFIX)
+        if name != "PORT" and not name.startswith((PREFIX, "REDIS_"))
     }
     return inherited | dict(extra)
