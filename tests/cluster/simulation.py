@@ -1,6 +1,8 @@
 """Random histories of clients and faults."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from tests.cluster.checks import violations
 from tests.cluster.faults import PROFILES, Fault
@@ -30,7 +32,7 @@ def simulate(seed: int, profile: str, trace: Callable[[str], None] | None = None
     """
     world = World(seed, trace)
     faults = PROFILES[profile]
-    with simulated(world):
+    with simulated(world), failures_in_the_log(world.loop.failures):
         try:
             _history(world, faults)
             world.log("quiet")
@@ -41,6 +43,25 @@ def simulate(seed: int, profile: str, trace: Callable[[str], None] | None = None
     for violation in found:
         world.log("VIOLATION", violation)
     return found
+
+
+@contextmanager
+def failures_in_the_log(failures: list[str]) -> Iterator[None]:
+    """Collect the exceptions that the services have only logged, and let nothing be printed."""
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info:
+                failures.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+    logger, collector = logging.getLogger("services"), Collector()
+    logger.addHandler(collector)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(collector)
+        logger.propagate = True
 
 
 def _history(world: World, faults: Mapping[Fault, float]) -> None:
