@@ -83,11 +83,10 @@ async def test_ways_to_name_redis(
         no_secret(*servers)
 
 
-async def test_unix_socket(start: Start, connect: Connect, room: str, tmp_path: Path) -> None:
+async def test_unix_socket(start: Start, tmp_path: Path) -> None:
     """Redis may be reached through a Unix socket, without TCP."""
     with running_valkey(unix_socket=tmp_path / "valkey") as valkey:
-        peers = await members(connect, room, *start(2, REDIS_URL=valkey.url))
-        assert await heard(*peers) == [[], []]
+        await is_ready(*start(1, REDIS_URL=valkey.url))
 
 
 async def test_databases_are_apart(
