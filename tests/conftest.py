@@ -9,6 +9,7 @@ from tornado.ioloop import IOLoop
 
 MARKERS = {
     "alone": "with the reason why it holds for one server alone: skipped with --cluster",
+    "churn": "many clients of a cluster: runs only with --cluster",
     "attacks": "an attack of some seconds: runs only with --attacks",
     "differ": "the contract differs from the Go original here: skipped with --reference",
     "frames": "broken frames: under SIGNALING_TRANSPORT=tornado answered in Tornado's own way",
@@ -63,6 +64,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"--cluster: {alone.args[0]}"))
         if config.getoption("--reference") and item.get_closest_marker("differ"):
             item.add_marker(differ)
+        if item.get_closest_marker("churn") and not config.getoption("--cluster"):
+            item.add_marker(pytest.mark.skip(reason="takes half a minute, needs --cluster"))
         if item.get_closest_marker("frames") and _transport(item) == "tornado":
             item.add_marker(frames)
         if not config.getoption("--attacks") and item.get_closest_marker("attacks"):

@@ -60,7 +60,7 @@ async def fragments(target: Target) -> None:
     await flood(target, 5, FRAGMENTED)
 
 
-@attack(quick=True)
+@attack()
 async def large_messages(target: Target) -> None:
     """10 clients send messages of 1 MiB, full of escapes: each takes milliseconds to decode."""
     await flood(target, 10, LARGE)
@@ -77,7 +77,7 @@ async def crowded_reader(target: Target) -> None:
     await asyncio.gather(*(member.flood(block(offer)) for member in members))
 
 
-@attack(quick=True)
+@attack()
 async def half_surrogates(target: Target) -> None:
     """One client sends messages of 1 MiB of half surrogate pairs: each needs a second reading."""
     await flood(target, 1, filled(*SURROGATES))

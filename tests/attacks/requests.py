@@ -152,7 +152,7 @@ async def chunks(target: Target) -> None:
 FILES = 512
 
 
-@attack(quick=True, echoes=False, files=FILES)
+@attack(echoes=False, files=FILES)
 async def silent_clients(target: Target) -> None:
     """600 clients connect and never join, and come again: the server may have 512 files open."""
     await target.begin()

@@ -16,7 +16,7 @@ async def rejoin(target: Target, size: int) -> None:
     await member.flood(join(room))
 
 
-@attack(quick=True, load=0.3)
+@attack(load=0.3)
 async def rejoin_500(target: Target) -> None:
     """One member joins its own room of 500 again and again: 53 bytes cause 499 notices."""
     await rejoin(target, 500)

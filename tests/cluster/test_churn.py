@@ -91,6 +91,7 @@ async def visit(server: ServerProcess, number: int, room: str, random: Random) -
     return member
 
 
+@pytest.mark.churn
 @pytest.mark.timeout(seconds=60)
 async def test_two_hundred_clients(start: Start) -> None:
     room, random = f"room-{uuid4()}", Random(1)
