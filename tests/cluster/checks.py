@@ -30,6 +30,7 @@ def violations(world: World) -> Iterator[str]:
     for client in world.clients:
         yield from _hears_of_who_left_no_more(client, by_id)
         yield from _gets_messages_in_order(client)
+        yield from _gets_nothing_when_taken_for_dead(client, by_id)
         yield from _knows_what_was_lost(client, by_id)
 
 
@@ -136,6 +137,25 @@ def _gets_messages_in_order(client: SimulatedClient) -> Iterator[str]:
     for sender, got in numbers.items():
         if got != sorted(set(got)):
             yield f"I4 {client} got from {sender} {got}"
+
+
+def _gets_nothing_when_taken_for_dead(
+    client: SimulatedClient, by_id: dict[str, SimulatedClient]
+) -> Iterator[str]:
+    """I4: a server whose lease has run out delivers nothing to its clients."""
+    for place, event in enumerate(client.events):
+        if event.kind != "message" or by_id[event.who].server is client.server:
+            continue
+        ends = (e.kind for e in client.events[place:] if e.kind in ("in", "anew", "close"))
+        if next(ends, "") != "anew":
+            continue
+        sender = by_id[event.who].events
+        sent = next(e for e in sender if e.kind == "sent" and e.number == event.number)
+        told = [e for e in sender if sent.time < e.time < event.time]
+        if any(e.kind == "left" and e.who == client.id for e in told) and not any(
+            e.kind in ("in", "anew") for e in told
+        ):
+            yield f"I4 {client} got a message when {event.who} was told that it had left: {event}"
 
 
 def _knows_what_was_lost(
