@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import combinations
-from typing import NamedTuple
 
 from tests.cluster.world import PREFIX, Server, SimulatedClient, World
 
@@ -69,23 +68,15 @@ def _knows_the_members(server: Server, rooms: Rooms) -> Iterator[str]:
         yield f"I1 {server.name} keeps {list(service._remotes)} instead of {remote} remote members"
 
 
-class _Told(NamedTuple):
-    """What one member was told of another since it has joined their room."""
-
-    new: bool
-    """Whether it has come, and has not left since."""
-    again: bool
-    """Whether it has come though it was there."""
-
-
-def _told(client: SimulatedClient, of: SimulatedClient) -> _Told:
-    new = again = False
+def _was_told(client: SimulatedClient, of: SimulatedClient) -> bool:
+    """Return whether a member was told that another has come, and not that it has left again."""
+    told = False
     for event in client.events:
         if event.kind == "in" or (event.kind == "left" and event.who == of.id):
-            new = again = False
+            told = False
         elif event.kind == "new" and event.who == of.id:
-            new, again = True, new or again
-    return _Told(new, again)
+            told = True
+    return told
 
 
 def _one_was_told(room: str, one: SimulatedClient, other: SimulatedClient) -> Iterator[str]:
@@ -93,7 +84,7 @@ def _one_was_told(room: str, one: SimulatedClient, other: SimulatedClient) -> It
 
     If one has joined again the room in which it is, it may be both.
     """
-    told = (_told(one, other).new, _told(other, one).new)
+    told = (_was_told(one, other), _was_told(other, one))
     if not any(told):
         yield f"I2 {room}: neither of {one}, {other} was told of the other"
     if all(told) and not (one.has_rejoined or other.has_rejoined):
