@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import combinations
-from typing import NamedTuple
 
 from tests.cluster.world import PREFIX, Server, SimulatedClient, World
 
@@ -30,6 +29,7 @@ def violations(world: World) -> Iterator[str]:
     for client in world.clients:
         yield from _hears_of_who_left_no_more(client, by_id)
         yield from _gets_messages_in_order(client)
+        yield from _gets_nothing_when_taken_for_dead(client, by_id)
         yield from _knows_what_was_lost(client, by_id)
 
 
@@ -68,23 +68,15 @@ def _knows_the_members(server: Server, rooms: Rooms) -> Iterator[str]:
         yield f"I1 {server.name} keeps {list(service._remotes)} instead of {remote} remote members"
 
 
-class _Told(NamedTuple):
-    """What one member was told of another since it has joined their room."""
-
-    new: bool
-    """Whether it has come, and has not left since."""
-    again: bool
-    """Whether it has come though it was there."""
-
-
-def _told(client: SimulatedClient, of: SimulatedClient) -> _Told:
-    new = again = False
+def _was_told(client: SimulatedClient, of: SimulatedClient) -> bool:
+    """Return whether a member was told that another has come, and not that it has left again."""
+    told = False
     for event in client.events:
         if event.kind == "in" or (event.kind == "left" and event.who == of.id):
-            new = again = False
+            told = False
         elif event.kind == "new" and event.who == of.id:
-            new, again = True, new or again
-    return _Told(new, again)
+            told = True
+    return told
 
 
 def _one_was_told(room: str, one: SimulatedClient, other: SimulatedClient) -> Iterator[str]:
@@ -92,7 +84,7 @@ def _one_was_told(room: str, one: SimulatedClient, other: SimulatedClient) -> It
 
     If one has joined again the room in which it is, it may be both.
     """
-    told = (_told(one, other).new, _told(other, one).new)
+    told = (_was_told(one, other), _was_told(other, one))
     if not any(told):
         yield f"I2 {room}: neither of {one}, {other} was told of the other"
     if all(told) and not (one.has_rejoined or other.has_rejoined):
@@ -136,6 +128,25 @@ def _gets_messages_in_order(client: SimulatedClient) -> Iterator[str]:
     for sender, got in numbers.items():
         if got != sorted(set(got)):
             yield f"I4 {client} got from {sender} {got}"
+
+
+def _gets_nothing_when_taken_for_dead(
+    client: SimulatedClient, by_id: dict[str, SimulatedClient]
+) -> Iterator[str]:
+    """I4: a server whose lease has run out delivers nothing to its clients."""
+    for place, event in enumerate(client.events):
+        if event.kind != "message" or by_id[event.who].server is client.server:
+            continue
+        ends = (e.kind for e in client.events[place:] if e.kind in ("in", "anew", "close"))
+        if next(ends, "") != "anew":
+            continue
+        sender = by_id[event.who].events
+        sent = next(e for e in sender if e.kind == "sent" and e.number == event.number)
+        told = [e for e in sender if sent.time < e.time < event.time]
+        if any(e.kind == "left" and e.who == client.id for e in told) and not any(
+            e.kind in ("in", "anew") for e in told
+        ):
+            yield f"I4 {client} got a message when {event.who} was told that it had left: {event}"
 
 
 def _knows_what_was_lost(
