@@ -32,7 +32,10 @@ local function remove(server)  -- with all its members; the others know who they
   call('ZREM', servers, server)
   call('HDEL', last, server)
   local rooms = call('HGETALL', members(server))
-  for i = 1, #rooms, 2 do call('HDEL', clients(rooms[i + 1]), rooms[i]) end
+  for i = 1, #rooms, 2 do
+    local client, room = rooms[i], clients(rooms[i + 1])
+    if string.match(call('HGET', room, client) or '', '^%S+') == server then call('HDEL', room, client) end
+  end
   call('DEL', members(server), inbox(server))
   tell(call('ZRANGE', servers, 0, -1), 'e', 'gone', 's', server)
 end

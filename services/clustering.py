@@ -452,6 +452,7 @@ class ClusteringService(RoomManager):
             super().leave_room(self._forget(client_id))
         self._former = [*self._former, self._server] if memory == self._memory else []
         self._memory, self._server, self._state = memory, new_id(), "entering"
+        self._confirmed = -math.inf
         self._beating = False
         self._members = dict.fromkeys(self._members, 0)
         for index in (self._by_seq, self._here, self._asks, self._numbers):
