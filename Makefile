@@ -36,8 +36,8 @@ SEEDS ?= 0 1000
 simulate: .venv/test  ## simulate a cluster under random faults; from which seed to which goes into SEEDS
 	$(BIN)/python -m tests.cluster --seeds $(SEEDS) $(ARGS)
 
-test-cluster: .venv/test  ## run the conformance tests, and many clients, on servers that share their rooms
-	$(BIN)/python -X dev -m pytest tests/cluster/test_churn.py tests/conformance --cluster $(ARGS)
+test-cluster: .venv/test  ## run the conformance tests and others on servers that share their rooms
+	$(BIN)/python -X dev -m pytest tests/bench/test_cluster.py tests/cluster/test_churn.py tests/conformance --cluster $(ARGS)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)

@@ -157,7 +157,8 @@ class Handler(WebSocketHandler):
     def on_gone(self) -> None:
         """Let the client's join wait no longer, so that its departure need not wait either."""
         if self._waiting is not None:
-            self._waiting.cancel()
+            # Not at once: a task that has not begun yet could not take note of it.
+            self._loop.call_soon(self._waiting.cancel)
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         self._closing = self._closing or self.ws_connection

@@ -9,7 +9,7 @@ from tornado.ioloop import IOLoop
 
 MARKERS = {
     "alone": "with the reason why it holds for one server alone: skipped with --cluster",
-    "churn": "many clients of a cluster: runs only with --cluster",
+    "churn": "takes half a minute and servers that share their rooms: runs only with --cluster",
     "attacks": "an attack of some seconds: runs only with --attacks",
     "differ": "the contract differs from the Go original here: skipped with --reference",
     "frames": "broken frames: under SIGNALING_TRANSPORT=tornado answered in Tornado's own way",

@@ -14,6 +14,7 @@ from bench.readings import ServerGone, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "--quick --seconds 0.3 --pairs 2 --connect-clients 2 --idle-connections 4"
+pytestmark = pytest.mark.churn
 CASES = [case for _, cases in SCENARIOS.values() for case in cases]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import combinations
+from typing import cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.support.peer import Peer, leave_client, message, new_client, offer
 from tests.support.server_process import TRANSPORTS, Transport
 from tests.support.signaling import Served, served
 from tests.support.waiting import until
+from transport.protocol import LoopProtocol
 
 on_both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -196,6 +198,25 @@ async def test_the_room_of_a_client_that_goes_while_it_waits_is_told_at_once(how
             await until(lambda: waiting() == 1)
             getattr(mover, how)()
             assert await friend.receive() == leave_client(mover)
+
+
+async def test_a_client_may_go_as_soon_as_it_has_asked_to_join(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That both come in one iteration of the event loop is no failure."""
+    async with served() as server:
+        await crowd(server, LARGE + 2, "r")
+        peer = await server.connect()
+        handler = server.connections.ever[-1]()
+        assert isinstance(handler, Handler)
+        connection = cast(LoopProtocol, handler.ws_connection)
+        connection.data_received(text_frame(message("join", room_id="r")))
+        connection.connection_lost(ConnectionResetError())
+        assert connection._transport is not None
+        connection._transport.abort()
+        await until(lambda: len(server.connections) == LARGE + 2)
+        assert peer.id not in server.repo.get("r").clients
+    assert "failed" not in caplog.text
 
 
 async def test_a_server_that_stops_waits_for_no_join() -> None:
