@@ -17,15 +17,15 @@ demo: .venv/run  ## start the server with the demo page; flags go into ARGS here
 cluster: .venv/test  ## start two servers that share their rooms, with the demo page, on this machine
 	$(BIN)/python -m tests.support.cluster_demo $(ARGS)
 
-# Two files of tests at once, since many tests wait. With -n 2 they would run without -X dev.
-TWO := --dist loadfile --tx "2*popen//python=$(BIN)/python -X dev"
+# Three files of tests at once, since many tests wait. With -n 3 they would run without -X dev.
+THREE := --dist loadfile --tx "3*popen//python=$(BIN)/python -X dev"
 
 test: .venv/test  ## run the tests, except in a browser; pytest's arguments go into ARGS
-	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(TWO) $(ARGS)
+	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS)
 
 coverage: .venv/test  ## run the same tests, and show what of the server they do not reach
 	$(BIN)/coverage erase
-	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(TWO) $(ARGS)
+	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

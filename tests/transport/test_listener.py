@@ -209,7 +209,7 @@ async def test_who_does_not_read_an_answer_is_given_up(upgrades: bool) -> None:
         connection.write(echo_request(1_000_000) + GET * 100)
         await until(lambda: len(server.listener.newcomers) == 1)
         await until(lambda: len(server.listener.newcomers) == 0)
-        await until(lambda: connections() == before + 1)
+        await until(lambda: connections() <= before + 1)  # One of before may be gone too.
 
 
 async def test_who_reads_an_answer_slowly_gets_all_of_it() -> None:
