@@ -12,7 +12,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
 import process
-from config.config import Config
+from config.config import Config, ConfigError
 from demo.routes import demo_routes
 from handler.connections import Connections
 from handler.handler import Handler, undelivered
@@ -134,9 +134,15 @@ async def serve(config: Config) -> None:
 
 
 def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
-    from services.clustering import ClusteringService
-    from services.redis_bus import Link, RedisBus
-
+    try:
+        from services.clustering import ClusteringService
+        from services.redis_bus import Link, RedisBus
+    except ImportError as error:
+        raise ConfigError(f"to share rooms over Redis, install requirements.txt: {error}") from None
+    try:
+        Link.to(config.redis)
+    except (TypeError, ValueError):  # Their texts may have what was given.
+        raise ConfigError("REDIS_URL=... has an option that redis-py does not know") from None
     return ClusteringService(
         RoomRepository(),
         RedisBus(partial(Link.open, config.redis), config.cluster_prefix, config.cluster_lease / 2),

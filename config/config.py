@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlsplit
@@ -84,15 +85,27 @@ def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
     return read
 
 
+# What the readers for Redis raise does not have the text, which may have a password.
+
+
 def read_redis_url(text: str) -> str:
-    """Return the URL of a Redis. Raises ValueError, without the text, which may have a password."""
+    """Return the URL of a Redis."""
     with suppress(ValueError):
         url = urlsplit(text)
         if url.scheme == "unix" and url.path:
             return text
-        if url.scheme in ("redis", "rediss") and url.hostname and url.port != 0:
+        is_tcp = url.scheme in ("redis", "rediss") and url.hostname and url.port != 0
+        if is_tcp and re.fullmatch(r"(/\d*)?", url.path):
             return text
     raise ValueError("... is not redis://, rediss:// or unix:// and where Redis is")
+
+
+def read_redis_host(text: str) -> str:
+    """Return the name or address of a host, without a port."""
+    with suppress(ValueError):
+        if re.fullmatch(r"[\w.-]+", text) or ip_address(text):
+            return text
+    raise ValueError("... is not the name or address of a host")
 
 
 def read_redis_port(text: str) -> int:
@@ -113,6 +126,7 @@ Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
 Text = Annotated[str, str]
+RedisHost = Annotated[str, read_redis_host]
 RedisUrl = Annotated[str, read_redis_url]
 RedisPort = Annotated[int, read_redis_port]
 RedisDb = Annotated[int, number(parse_int, "a number of a database", 0, 1 << 20)]
@@ -173,7 +187,7 @@ class Config:
     redis_url: RedisUrl = field(default="", repr=False)
     """Where Redis or Valkey is, over which rooms are shared with other servers. It takes the place
     of the next five."""
-    redis_host: Text = ""
+    redis_host: RedisHost = ""
     """The host of Redis; empty for none."""
     redis_port: RedisPort = 6379
     redis_username: Text = ""

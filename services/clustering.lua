@@ -63,7 +63,10 @@ if command == 'beat' then  -- lease (ms), longest inbox, whether to look for ser
   local time, mine = now(), tonumber(call('ZSCORE', servers, me))
   call('ZADD', servers, time + ARGV[5], me)
   keep(servers, last, memberships, inbox(me), members(me))
-  if ARGV[7] == '1' and mine >= time then  -- Otherwise it may be Redis that stood still.
+  local again = number <= tonumber(done)
+  if not again then call('HSET', last, me, number) end
+  -- It may be Redis that stood still, if the caller's lease is over too, or if it says this again.
+  if ARGV[7] == '1' and mine >= time and not again then
     local before = '(' .. string.format('%.0f', time)
     for _, server in ipairs(call('ZRANGEBYSCORE', servers, '-inf', before)) do remove(server) end
   end

@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
@@ -36,11 +36,14 @@ from repository import room as repository
 from services.redis_bus import DROPPED, RedisBus, Reply
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 JOIN_TIMEOUT = 5.0
 """Seconds that a join waits for Redis."""
 MAX_WAITING = 16 << 20
 """Bytes that may wait for Redis. A message beyond that comes back to its sender."""
+BATCH = 64 * 1024
+"""Bytes after which a batch has no more messages."""
 MAX_INBOX = 100_000
 """Entries that may wait for a server. One that is further behind has to enter anew."""
 KEPT = 86400
@@ -84,6 +87,17 @@ class _Outbox:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, int, list[tuple[int, bytes]], list[bytes]]).decode
+
+
+def _portion(messages: list[T], size: Callable[[T], int]) -> list[T]:
+    """Take the first messages out of a list: as many as make one batch."""
+    number = total = 0
+    while number < len(messages) and total < BATCH:
+        total += size(messages[number])
+        number += 1
+    portion = messages[:number]
+    del messages[:number]
+    return portion
 
 
 class ClusteringService(RoomManager):
@@ -396,16 +410,16 @@ class ClusteringService(RoomManager):
         self._flushing = False
         is_possible = self.ready and self._bus.waiting < MAX_WAITING
         for server, outbox in self._outboxes.items():
-            messages, returned = outbox.messages, outbox.returned
-            if not messages and not returned:
-                continue
-            outbox.messages, outbox.returned = [], []
-            if is_possible:
-                outbox.number += 1
-                data = _encode((self._server, outbox.number, messages, returned))
-                self._bus.deliver(server, data, partial(self._on_delivered, messages))
-            else:
+            messages, outbox.messages = outbox.messages, []
+            if not is_possible:
                 self._give_back(messages)
+                continue
+            returned, outbox.returned = outbox.returned, []
+            while messages or returned:
+                batch = _portion(messages, lambda each: len(each[1])), _portion(returned, len)
+                outbox.number += 1
+                data = _encode((self._server, outbox.number, *batch))
+                self._bus.deliver(server, data, partial(self._on_delivered, batch[0]))
 
     def _on_delivered(self, messages: Sequence[tuple[int, bytes]], reply: Reply) -> None:
         if reply is None or reply is DROPPED:
@@ -478,6 +492,7 @@ class ClusteringService(RoomManager):
     def _check(self, reply: Reply) -> None:
         """Enter anew if this server is not one of the servers any more."""
         if reply == b"FENCED" and self._state == "in":
+            logger.warning("server %s was taken for dead", self._server)
             self._enter(self._memory)
 
     def _lapsed(self) -> bool:
@@ -510,4 +525,5 @@ class ClusteringService(RoomManager):
         self._beating = False
         if reply == b"OK":
             self._confirmed = sent
+            self._flush_later()  # What is to be returned may have had to wait.
         self._check(reply)

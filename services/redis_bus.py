@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
+from itertools import islice
 from pathlib import Path
 from random import uniform
 from typing import Any, Final
@@ -26,7 +27,10 @@ SHA = sha1(SCRIPT).hexdigest()
 OLDEST = 6, 2
 """The version of Redis that is needed. Older ones cannot trim a stream by the id of an entry."""
 AT_ONCE = 128
-"""Entries that are read from the inbox at once. As many that were read stay in it at most."""
+"""Entries that are read from the inbox at once, and about as many that were read stay in it. If
+they do not come in time, half as many are read. Also the commands that are sent at once."""
+PORTION = 256 * 1024
+"""Bytes of messages after which no more commands are sent at once."""
 COMPLAINTS = 60.0
 """Seconds between two records that say why Redis cannot be reached."""
 
@@ -46,14 +50,18 @@ class Link:
     """The name of what Redis remembers: another after a restart or a failover."""
 
     @classmethod
-    async def open(cls, url: str) -> "Link":
-        """Connect. Raises RedisError or OSError, also if that Redis is too old."""
+    def to(cls, url: str) -> "Link":
+        """Return one that is not open yet. Raises ValueError or TypeError for the URL's options."""
         arguments: dict[str, Any] = dict(parse_url(url))
         kind: type[AbstractConnection] = arguments.pop("connection_class", Connection)
-        connection = kind(**{**arguments, "protocol": 2, "socket_timeout": None})
-        link = cls(connection)
+        return cls(kind(**{**arguments, "protocol": 2, "socket_timeout": None}))
+
+    @classmethod
+    async def open(cls, url: str) -> "Link":
+        """Connect. Raises RedisError or OSError, also if that Redis is too old."""
+        link = cls.to(url)
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await link.connection.connect()  # type: ignore[no-untyped-call]
             info, _ = await link.ask([("INFO", "server"), ("SCRIPT", "LOAD", SCRIPT)])
             about = dict(line.split(":", 1) for line in info.decode().split("\r\n") if ":" in line)
             version = about["redis_version"]
@@ -67,6 +75,8 @@ class Link:
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Reply]:
         """Send commands and return their replies. Raises RedisError or OSError."""
+        if not self.connection.is_connected:  # It would connect again by itself.
+            raise ConnectionError("the connection is closed")
         packed = self.connection.pack_commands(commands)
         try:
             await self.connection.send_packed_command(packed, check_health=False)
@@ -104,10 +114,12 @@ class RedisBus:
         self._timeout = timeout
         self._queue: deque[_Command] = deque()
         self._wake = asyncio.Event()
-        self._root = self._server = ""
+        self._memory = self._root = self._server = ""
         self._last = b"0"
         self._begun = asyncio.Event()
-        self._complain_at = 0.0
+        self._at_once = AT_ONCE
+        self._link: Link | None = None
+        self._complaints: dict[str, float] = {}
         self.waiting = 0
         """Bytes that wait to be delivered."""
 
@@ -135,7 +147,7 @@ class RedisBus:
         for command in queue:
             command.dropped = True
             command.on_reply(DROPPED)
-        self._root = f"{self._prefix}:{memory}"
+        self._memory, self._root = memory, f"{self._prefix}:{memory}"
         self._server, self._last = server, b"0"
         self._begun.set()
 
@@ -164,43 +176,59 @@ class RedisBus:
                 finally:
                     await link.close()
             except Exception as error:
+                text = str(error) or "no reply in time"
                 now = asyncio.get_running_loop().time()
-                if now >= self._complain_at:
-                    self._complain_at = now + COMPLAINTS
-                    text = str(error) or "no reply in time"
+                if now >= self._complaints.get(text, 0.0):
+                    self._complaints[text] = now + COMPLAINTS
                     unexpected = not isinstance(error, (RedisError, OSError))
                     logger.warning("redis: %s", text, exc_info=unexpected)
             await asyncio.sleep(uniform(0.05, 0.2))
 
     async def _carry_out(self, link: Link, on_connected: Callable[[str], None]) -> None:
-        """Send all that waits, and when it is answered, all that has come meanwhile."""
+        """Send what waits, and when it is answered, what has come meanwhile."""
         on_connected(link.memory)
+        self._link = link
         self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            commands = tuple(self._queue)
-            async with asyncio.timeout(self._timeout):
-                replies = await link.ask([command.parts for command in commands])
-            for command, reply in zip(commands, replies, strict=True):
-                if not command.dropped:
-                    self._queue.popleft()
-                    self.waiting -= command.size
-                    command.on_reply(reply)
+            while commands := self._portion():
+                async with asyncio.timeout(self._timeout):
+                    replies = await link.ask([command.parts for command in commands])
+                for command, reply in zip(commands, replies, strict=True):
+                    if not command.dropped:
+                        self._queue.popleft()
+                        self.waiting -= command.size
+                        command.on_reply(reply)
+
+    def _portion(self) -> list[_Command]:
+        """Return the first commands that wait, no more than can be sent and answered in time."""
+        commands, size = list[_Command](), 0
+        for command in islice(self._queue, AT_ONCE):
+            commands.append(command)
+            size += command.size
+            if size >= PORTION:
+                break
+        return commands
 
     async def _read(self, link: Link, on_entries: OnEntries) -> None:
         """Read the inbox, from where it was read before."""
         block, count, reply = int(self._timeout * 1000 / 4), 0, None
         await self._begun.wait()
+        if link.memory != self._memory and self._link is not None:
+            await self._link.close()  # The address leads to another Redis now.
+            return
         while True:
             server, last = self._server, self._last
             inbox = f"{self._root}:inbox:{server}"
+            at_once, self._at_once = self._at_once, max(self._at_once // 2, 1)
             async with asyncio.timeout(self._timeout):
                 if count >= AT_ONCE or (count and not reply):
                     await link.ask([("XTRIM", inbox, "MINID", last)])
                     count = 0
-                read = "XREAD", "COUNT", AT_ONCE, "BLOCK", block, "STREAMS", inbox, last
+                read = "XREAD", "COUNT", at_once, "BLOCK", block, "STREAMS", inbox, last
                 (reply,) = await link.ask([read])
+            self._at_once = min(at_once * 2, AT_ONCE)
             if reply and server == self._server:
                 entries = reply[0][1]
                 await on_entries(server, [fields for _, fields in entries])

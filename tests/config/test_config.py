@@ -193,12 +193,21 @@ def test_where_redis_is(environ: dict[str, str], url: str) -> None:
         "redis://:secret@r:0",
         "unix://",
         "redis://secret:x",
+        "redis://:secret@r/x",
     ],
 )
 def test_an_invalid_url_is_not_shown(url: str) -> None:
     """It may have a password."""
     with pytest.raises(ConfigError, match=r"^REDIS_URL=\.\.\. is not redis://") as raised:
         Config.from_environ({"REDIS_URL": url})
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["u:secret@r", "redis://secret", "secret:6379", "[::1", "a b"])
+def test_an_invalid_host_is_not_shown(host: str) -> None:
+    """It may have a password too, where somebody has taken it for the URL."""
+    with pytest.raises(ConfigError, match=r"^REDIS_HOST=\.\.\. is not the name") as raised:
+        Config.from_environ({"REDIS_HOST": host})
     assert "secret" not in str(raised.value)
 
 
