@@ -218,7 +218,7 @@ class RedisBus:
         if link.memory != self._memory and self._link is not None:
             await self._link.close()  # The address leads to another Redis now.
             return
-        while True:
+        while link.memory == self._memory:
             server, last = self._server, self._last
             inbox = f"{self._root}:inbox:{server}"
             at_once, self._at_once = self._at_once, max(self._at_once // 2, 1)
