@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.conftest import Connect, Start
 from tests.cluster.members import heard, is_ready, members, status
-from tests.support.server_process import ServerProcess, server_process
+from tests.support.server_process import ServerProcess, run_main, server_process
 from tests.support.valkey import Valkey, free_port, running_valkey
 
 PASSWORD = "s3cret/p@ss:word"
@@ -202,3 +202,11 @@ async def test_complaints_are_a_minute_apart(start: Start) -> None:
     await complaint(server)
     await asyncio.sleep(60)
     assert sum("WARNING" in line for line in server.lines) == 2
+
+
+@pytest.mark.parametrize("options", ["no_such_option=secret", "socket_timeout=secret"])
+def test_an_option_that_the_library_does_not_know(options: str) -> None:
+    """The server says so and does not start; the option may be a password."""
+    run = run_main("-port", "0", env={"REDIS_URL": f"redis://:secret@127.0.0.1?{options}"})
+    assert run.returncode == 2
+    assert run.stderr == "REDIS_URL=... has an option that redis-py does not know\n"
