@@ -17,6 +17,9 @@ demo: .venv/run  ## start the server with the demo page; flags go into ARGS here
 cluster: .venv/test  ## start two servers that share their rooms, with the demo page, on this machine
 	$(BIN)/python -m tests.support.cluster_demo $(ARGS)
 
+# Of -X dev, all but its checks of memory in C, which take a quarter of the time.
+test coverage test-cluster test-browser test-build: export PYTHONMALLOC := pymalloc
+
 # Three files of tests at once, since many tests wait. With -n 3 they would run without -X dev.
 THREE := --dist loadfile --tx "3*popen//python=$(BIN)/python -X dev"
 
