@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo cluster test coverage attack simulate test-cluster test-browser test-build lint docs bench bench-cluster build clean
+.PHONY: help run demo cluster test coverage attack test-attacks simulate test-cluster test-browser test-build lint docs bench bench-cluster build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,13 +18,14 @@ cluster: .venv/test  ## start two servers that share their rooms, with the demo 
 	$(BIN)/python -m tests.support.cluster_demo $(ARGS)
 
 # Of -X dev, all but its checks of memory in C, which take a quarter of the time.
-test coverage test-cluster test-browser test-build: export PYTHONMALLOC := pymalloc
+test test-attacks coverage test-cluster test-browser test-build: export PYTHONMALLOC := pymalloc
 
 # Three files of tests at once, since many tests wait. With -n 3 they would run without -X dev.
 THREE := --dist loadfile --tx "3*popen//python=$(BIN)/python -X dev"
 
 test: .venv/test  ## run the tests, except in a browser; pytest's arguments go into ARGS
 	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -X dev -m pytest tests/attacks/test_attacks.py)
 
 coverage: .venv/test  ## run the same tests, and show what of the server they do not reach
 	$(BIN)/coverage erase
@@ -34,6 +35,9 @@ coverage: .venv/test  ## run the same tests, and show what of the server they do
 
 attack: .venv/test  ## attack the server in every way that the tests know; ARGS=--help lists them
 	$(BIN)/python -m tests.attacks $(ARGS)
+
+test-attacks: .venv/test  ## attack it likewise, and check that the bounds hold
+	$(BIN)/python -X dev -m pytest tests/attacks --attacks $(ARGS)
 
 SEEDS ?= 0 1000
 simulate: .venv/test  ## simulate a cluster under random faults; from which seed to which goes into SEEDS

@@ -1,5 +1,7 @@
 """No client can hurt another: while it attacks, others are served, and what it used comes back."""
 
+import os
+
 import pytest
 
 from tests.attacks.attack import Attack
@@ -7,7 +9,13 @@ from tests.attacks.attacks import ATTACKS
 from tests.attacks.row import measure
 from tests.support.proc import most_files, needs_proc
 
-pytestmark = needs_proc
+pytestmark = [
+    needs_proc,
+    pytest.mark.skipif(
+        "PYTEST_XDIST_WORKER" in os.environ,
+        reason="needs the machine for itself: `make test-attacks`, or `make test` without ARGS",
+    ),
+]
 
 FILES = 4096
 """Connections of the largest attack, with room for what else is open."""
