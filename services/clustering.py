@@ -29,7 +29,7 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from manager.room import NotInRoomError, RoomError, RoomManager
+from manager.room import NotInRoomError, RoomError, RoomFullError, RoomManager
 from model.message import MessageType
 from model.room import Client, Room, new_id
 from repository import room as repository
@@ -54,10 +54,6 @@ AT_ONCE = 0.002
 
 class UnavailableError(RoomError):
     """The other servers cannot be reached just now."""
-
-
-class RoomFullError(RoomError):
-    """The room has as many members as it may have."""
 
 
 @dataclass(slots=True, eq=False)
