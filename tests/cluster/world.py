@@ -13,11 +13,11 @@ from unittest.mock import patch
 from msgspec import Raw
 
 from handler.handler import undelivered
-from manager.room import NotInRoomError, RoomError
+from manager.room import NotInRoomError, RoomError, RoomFullError
 from model.message import IceCandidatePayload, SDPPayload
 from model.room import Client
 from repository.mem.room import RoomRepository
-from services.clustering import ClusteringService, RoomFullError
+from services.clustering import ClusteringService
 from services.redis_bus import RedisBus
 from tests.cluster.network import Network, Port
 from tests.cluster.virtual import Clock, VirtualLoop
