@@ -192,14 +192,17 @@ async def test_a_peer_that_is_lost_waits_for_no_turn(
 ) -> None:
     """The handler is told though no turn comes, and what the peer had still to say is not heard."""
     monkeypatch.setattr("transport.turns.Turns.wait", lambda *_: None)
+    # On a busy machine there may be no time left for what is done once, and that would wait too.
+    monkeypatch.setattr("transport.turns.Turns.once", lambda _, step: step())
     async with served(Slow) as server:
         client = await server.connect()
         handler = await server.handler()
-        client.write(b"".join(text_frame(str(count)) for count in range(1000)))
+        # So few that what waits is not enough for the server to stop reading.
+        client.write(b"".join(text_frame(str(count)) for count in range(800)))
         await until(lambda: handler.ws_connection._awaits_turn)
         client.reset()
         await handler.is_closed()
-        assert len(order) < 1000
+        assert len(order) < 800
 
 
 async def test_many_peers_together_do_not_keep_another_waiting(order: list[str | bytes]) -> None:
