@@ -14,6 +14,8 @@ from tornado.web import Application
 import process
 from config.config import Config, ConfigError
 from demo.routes import demo_routes
+from edge.door import Door, Grant
+from edge.ice_servers import IceServersHandler
 from handler.connections import Connections
 from handler.handler import Handler, undelivered
 from handler.large_rooms import LARGE, LargeRooms
@@ -33,8 +35,8 @@ logger = logging.getLogger(__name__)
 MAX_BODY_SIZE = 1024
 """Bytes of a request's body, which no request has a use for."""
 
-PATHS = ("/health", "/ready", "/connect", "/ws")
-"""The paths of the original, and `/ready`."""
+PATHS = ("/health", "/ready", "/ice-servers", "/connect", "/ws")
+"""The paths of the original, `/ready` and `/ice-servers`."""
 
 
 def make_app(
@@ -43,18 +45,27 @@ def make_app(
     connections: Connections,
     large_rooms: LargeRooms,
     is_ready: Callable[[], bool] = lambda: True,
+    door: Door | None = None,
+    ice_servers: Callable[[Grant | None], str] | None = None,
 ) -> Application:
-    """Return the application. Open connections are in `connections` until they are gone."""
+    """Return the application. Open connections are in `connections` until they are gone.
+
+    `ice_servers` returns the ICE servers for a client, in JSON; without it they are those of the
+    settings.
+    """
     collaborators = {
         "manager": manager,
         "config": config,
         "connections": connections,
         "large_rooms": large_rooms,
+        "door": door,
     }
+    ice = {"door": door, "ice_servers": ice_servers or (lambda grant: config.ice_servers)}
     return ServeMux(
         [
             (r"/health", respond(200, "OK")),
             (r"/ready", _ready(is_ready)),
+            (r"/ice-servers", IceServersHandler, ice),
             (r"/connect", Handler, collaborators),
             (r"/ws", Handler, collaborators),
             *(demo_routes(config.ice_servers) if config.demo else []),
@@ -82,7 +93,12 @@ async def serve(config: Config) -> None:
     else:
         manager = RoomManager(RoomRepository(), config.max_room_size)
     app = make_app(
-        manager, config, connections, large_rooms, lambda: cluster is None or cluster.ready
+        manager,
+        config,
+        connections,
+        large_rooms,
+        lambda: cluster is None or cluster.ready,
+        _door(config),
     )
     http_server = HTTPServer(
         app,
@@ -151,6 +167,18 @@ def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
         undelivered=undelivered,
         telling=lambda members: large_rooms.telling() if members > LARGE else nullcontext(),
     )
+
+
+def _door(config: Config) -> Door | None:
+    """Return the door with what is configured; None if anybody may come in."""
+    origins = None
+    if config.allowed_origins:
+        from edge.origins import Origins
+
+        origins = Origins(config.allowed_origins)
+    if origins is None:
+        return None
+    return Door(origins)
 
 
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:

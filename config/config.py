@@ -85,6 +85,25 @@ def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
     return read
 
 
+def read_origins(text: str) -> tuple[str, ...]:
+    """Return origins as browsers send them, perhaps with `*.` before the host; none for `*`."""
+    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    if origins == ("*",):
+        return ()
+    for origin in origins:
+        # No default port, since browsers leave it out; `null` is what a sandboxed page sends.
+        if not re.fullmatch(
+            r"null|[a-z][a-z0-9+.-]*://(\*\.)?([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?", origin
+        ):
+            raise ValueError(
+                f"{origin!r} is not * or an origin such as https://example.com"
+                " or https://*.example.com"
+            )
+        if re.fullmatch(r"(http|ws)://.*:80|(https|wss)://.*:443", origin):
+            raise ValueError(f"{origin!r} has the default port, which browsers leave out")
+    return origins
+
+
 # What the readers for Redis raise does not have the text, which may have a password.
 
 
@@ -126,6 +145,7 @@ Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
 Text = Annotated[str, str]
+Origins = Annotated[tuple[str, ...], read_origins]
 RedisHost = Annotated[str, read_redis_host]
 RedisUrl = Annotated[str, read_redis_url]
 RedisPort = Annotated[int, read_redis_port]
@@ -182,6 +202,10 @@ class Config:
         repr=False,  # It may have credentials.
     )
     """The ICE servers of the demo page, in JSON. Every visitor is given them."""
+    allowed_origins: Origins = ()
+    """The origins from which pages may connect, separated by commas, as browsers send them:
+    `https://example.com`, or `https://*.example.com` for every name below that one. Empty, or `*`
+    in the variable, for all. What is not a page sends no origin, and may connect."""
     max_room_size: Clients = 0
     """How many clients a room may have, on all servers that share it; 0 for any number."""
     redis_url: RedisUrl = field(default="", repr=False)

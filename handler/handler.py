@@ -13,6 +13,7 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
 from config.config import Config
+from edge.door import Door, Refused, Visitor
 from handler.connections import Connections
 from handler.large_rooms import LARGE, NOTICES_AT_ONCE, NOTICES_PER_SECOND, LargeRooms
 from manager.room import NotInRoomError, RoomError, RoomManager
@@ -56,6 +57,10 @@ def undelivered(client: Client, message_type: MessageType) -> None:
     client.send(Message(MessageType.ERROR, ErrorPayload(FAILURES[message_type])).encode())
 
 
+class NotAllowedError(RoomError):
+    """The client may not join the room."""
+
+
 class Handler(WebSocketHandler):
     """Reads a client's messages, has the manager carry them out, and writes to the client.
 
@@ -73,6 +78,9 @@ class Handler(WebSocketHandler):
     """When the notices that its joins have caused are within the rate, by the loop's clock; 0 if
     there were none."""
 
+    visitor: Visitor | None = None
+    """Who it is for the door; None without a door."""
+
     # What Tornado passes on from a request's path to `open`: nothing.
     open_args: tuple[Any, ...] = ()
     open_kwargs: dict[str, Any] = {}  # noqa: RUF012 - Nobody changes it.
@@ -83,11 +91,13 @@ class Handler(WebSocketHandler):
         config: Config,
         connections: Connections,
         large_rooms: LargeRooms,
+        door: Door | None,
     ) -> None:
         self.manager = manager
         self.config = config
         self.connections = connections
         self.large_rooms = large_rooms
+        self.door = door
         self.client = NOBODY
         self._keepalive: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -102,13 +112,27 @@ class Handler(WebSocketHandler):
         self.set_header("Sec-WebSocket-Version", "13")
 
     async def get(self) -> None:
-        """Upgrade the connection, whatever page asks for it.
+        """Upgrade the connection, whatever page asks for it unless there is a door.
 
         Tornado's own `get` also checks the fields Origin and Sec-Fetch-Site, and raises for some.
         """
-        self.ws_connection = connection = websocket_protocol(self)
+        connection = websocket_protocol(self)
+        if self.door is not None:
+            try:
+                self.visitor = self.door.enter(self.request)
+            except Refused as refused:
+                self._refuse(refused)
+                return
+        self.ws_connection = connection
         self.clear_header("Sec-WebSocket-Version")
         await connection.accept_connection(self)
+
+    def _refuse(self, refused: Refused) -> None:
+        self.clear_header("Sec-WebSocket-Version")
+        self.set_status(refused.status)
+        for name, value in refused.headers.items():
+            self.set_header(name, value)
+        self.finish(f"{refused.reason}\n")
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -132,6 +156,8 @@ class Handler(WebSocketHandler):
         self.set_nodelay(True)
         self.client = Client(self.send, address=_address(self.request))
         self.connections.add(self)
+        if self.visitor is not None:
+            self.visitor.opened()
         self.send(Message(MessageType.NOTIFY_CLIENT_ID, ClientIDPayload(self.client.id)).encode())
         self._loop = asyncio.get_running_loop()
         self._keep_alive_later(self._loop.time())
@@ -150,9 +176,11 @@ class Handler(WebSocketHandler):
                 self._leave_room()
         finally:
             self.connections.remove(self)
+            if self.visitor is not None:
+                self.visitor.closed()
             # This breaks reference cycles, which only the garbage collector would find.
             self.client = NOBODY
-            self._closing = self._keepalive = None
+            self._closing = self._keepalive = self.visitor = None
 
     def on_gone(self) -> None:
         """Let the client's join wait no longer, so that its departure need not wait either."""
@@ -260,6 +288,8 @@ class Handler(WebSocketHandler):
         room_id = decode_join_room(payload).room_id
         if len(room_id) > self.config.max_room_name:
             raise InvalidPayloadError(f"room name of {len(room_id)} characters")
+        if self.visitor is not None and not self.visitor.may_join(room_id):
+            raise NotAllowedError(f"client {self.client.id} may not join {room_id!r}")
         debt = self._notices_paid - self._loop.time()
         notices = self._count_notices(room_id)
         joining = None

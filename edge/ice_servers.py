@@ -1,0 +1,63 @@
+"""Serves the ICE servers that clients are to use, to whom the door lets in.
+
+A page whose handshake failed asks here too, since it is not shown the response to that.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from tornado.web import RequestHandler
+
+from edge.door import Door, Grant, Refused
+
+HEADERS = {
+    # Any page may read the answer: one from a forbidden origin is to learn that it is.
+    "Access-Control-Allow-Origin": "*",
+    "Cache-Control": "no-store",
+    "Content-Type": "application/json",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class IceServersHandler(RequestHandler):
+    """Answers `{"iceServers": […]}`, or `{"reason": "…"}` with the status of the handshake."""
+
+    def initialize(self, door: Door | None, ice_servers: Callable[[Grant | None], str]) -> None:
+        """`ice_servers` returns the list, in JSON, for whom was granted that."""
+        self.door = door
+        self.ice_servers = ice_servers
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    def get(self) -> None:
+        grant = None
+        if self.door is not None:
+            try:
+                grant = self.door.check(self.request)
+            except Refused as refused:
+                self.set_status(refused.status)
+                for name, value in refused.headers.items():
+                    self.set_header(name, value)
+                self.write(msgspec.json.encode({"reason": refused.reason}))
+                return
+        self.write('{"iceServers":%s}' % self.ice_servers(grant))
+
+    head = get
+
+    def options(self) -> None:
+        """Allow a page to send a token (the preflight of the Fetch standard)."""
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.clear_header("Content-Type")
+        self.set_header("Access-Control-Allow-Headers", "Authorization")
+        self.set_header("Access-Control-Max-Age", "86400")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", "GET, HEAD, OPTIONS")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{status_code} {HTTPStatus(status_code).phrase}\n")
