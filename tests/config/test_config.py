@@ -47,6 +47,7 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_TRANSPORT",
         "SIGNALING_LOG_LEVEL",
         "SIGNALING_ICE_SERVERS",
+        "SIGNALING_ALLOWED_ORIGINS",
         "SIGNALING_MAX_ROOM_SIZE",
         "REDIS_URL",
         "REDIS_HOST",
@@ -62,12 +63,14 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_TRANSPORT": "tornado",
         "SIGNALING_LOG_LEVEL": "DEBUG",
         "SIGNALING_ICE_SERVERS": "[]",
+        "SIGNALING_ALLOWED_ORIGINS": "null",
         "SIGNALING_SHUTDOWN_TIMEOUT": "2",
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
     assert config == Config(
         *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"),
         ice_servers="[]",
+        allowed_origins=("null",),
         max_room_size=7,
         redis_url="redis://r",
         redis_host="7",
