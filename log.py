@@ -38,11 +38,13 @@ FLUSH = 0.5
 
 
 @contextmanager
-def log_to_stderr(level: str) -> Iterator[None]:
-    """Write records of at least that level to stderr while the context lasts."""
+def log_to_stderr(level: str, process_name: str = "") -> Iterator[None]:
+    """Write records of at least that level to stderr while the context lasts.
+
+    Their texts begin with the name of the process, if it has one.
+    """
     handler = _Handler()
-    handler.setFormatter(logging.Formatter(FORMAT))
-    logging.basicConfig(level=level, handlers=[handler])
+    _configure(level, handler, process_name)
     # Tornado reports every malformed request here, so anybody could fill the log.
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
     writer = _Writer(handler)
@@ -53,9 +55,26 @@ def log_to_stderr(level: str) -> Iterator[None]:
         writer.stop()
 
 
+def log_at_once(level: str) -> None:
+    """Write records to stderr without a thread, and wait until that is done."""
+    _configure(level, _PlainHandler())
+
+
+def _configure(level: str, handler: logging.Handler, process_name: str = "") -> None:
+    text = f"{process_name}: %(message)s" if process_name else "%(message)s"
+    handler.setFormatter(logging.Formatter(FORMAT.replace("%(message)s", text)))
+    # In place of those of the process that has started this one.
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
 def say(text: str) -> None:
     """Write a line to stderr without the log. If it cannot be written, the exit code has to do."""
     _write(f"{text}\n".encode(errors="backslashreplace"))
+
+
+class _PlainHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record))
 
 
 class _Handler(QueueHandler):

@@ -7,15 +7,20 @@ if __name__ == "__main__":
 
 import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from config.config import Config, ConfigError, init_env
 from config.flags import FlagError, parse_flags
-from log import log_to_stderr, say
-from server import serve
-from transport.listen import ListenError
+from log import log_at_once, log_to_stderr, say
+from transport.listen import ListenError, listen
 from version import VERSION
+
+if TYPE_CHECKING:
+    from workers.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +51,42 @@ def run(argv: Sequence[str]) -> int:
     except ConfigError as error:
         say(str(error))
         return 2
-    loop_factory = process.new_event_loop
+    count = config.workers or process.processors()
     try:
-        with log_to_stderr(config.log_level), asyncio.Runner(loop_factory=loop_factory) as runner:
-            process.keep_what_is_there()
-            runner.run(serve(config))
+        if count == 1:
+            return run_server(config)
+        from workers.supervisor import Supervisor
+
+        sockets = listen(config.addr, config.port)
+        log_at_once(config.log_level)
+        return Supervisor(count, partial(run_server, config, sockets)).run()
     except ListenError as error:
         say(str(error))
         return 1
+
+
+def run_server(
+    config: Config,
+    sockets: Sequence[socket.socket] | None = None,
+    workers: "Workers | None" = None,
+) -> int:
+    """Serve, as one of the workers if there are some, and return the exit code.
+
+    Raises ListenError.
+    """
+    # Not before a worker is a process of its own: ids of clients have the number of the process in
+    # which their library was imported.
+    from server import serve
+
+    process.keep_what_is_there()
+    name = "" if workers is None else f"worker {workers.number}"
+    loop_factory = process.new_event_loop
+    try:
+        with (
+            log_to_stderr(config.log_level, name),
+            asyncio.Runner(loop_factory=loop_factory) as runner,
+        ):
+            runner.run(serve(config, sockets, workers))
     except ConfigError as error:  # Of what only the library for Redis knows.
         say(str(error))
         return 2

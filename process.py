@@ -38,7 +38,7 @@ def begin() -> None:
     would get the number of stderr, and its peer the log.
     """
     on_stop_signal(lambda: os._exit(0))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    unblock_stop_signals()
     try:
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
             pass
@@ -83,8 +83,23 @@ def ignore_stop_signals() -> None:
 
 
 def block_stop_signals() -> None:
-    """Leave SIGTERM and SIGINT to the other threads."""
+    """Leave SIGTERM and SIGINT to the other threads, or for later if there are none."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def unblock_stop_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+# Processors
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Only some systems tell.
+        return os.cpu_count() or 1
 
 
 # Files

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
@@ -29,6 +30,7 @@ from version import VERSION
 
 if TYPE_CHECKING:
     from services.clustering import ClusteringService
+    from workers.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -45,22 +47,25 @@ def make_app(
     connections: Connections,
     large_rooms: LargeRooms,
     is_ready: Callable[[], bool] = lambda: True,
-    door: Door | None = None,
     ice_servers: Callable[[Grant | None], str] | None = None,
+    **optional: Any,
 ) -> Application:
     """Return the application. Open connections are in `connections` until they are gone.
 
     `ice_servers` returns the ICE servers for a client, in JSON; without it they are those of the
-    settings.
+    settings. `optional` are the collaborators of a handler that it can do without.
     """
     collaborators = {
         "manager": manager,
         "config": config,
         "connections": connections,
         "large_rooms": large_rooms,
-        "door": door,
+        **optional,
     }
-    ice = {"door": door, "ice_servers": ice_servers or (lambda grant: config.ice_servers)}
+    ice = {
+        "door": optional.get("door"),
+        "ice_servers": ice_servers or (lambda grant: config.ice_servers),
+    }
     return ServeMux(
         [
             (r"/health", respond(200, "OK")),
@@ -79,8 +84,15 @@ def make_app(
     )
 
 
-async def serve(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT, then close every client with 1001. Raises ListenError."""
+async def serve(
+    config: Config,
+    sockets: Sequence[socket.socket] | None = None,
+    workers: "Workers | None" = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then close every client with 1001. Raises ListenError.
+
+    One of several workers is given the sockets, which listen already.
+    """
     stop = process.stop_event()
     scavenger = process.Scavenger(asyncio.get_running_loop().call_later)
     newcomers = Newcomers()
@@ -92,23 +104,27 @@ async def serve(config: Config) -> None:
         manager = cluster = _cluster(config, large_rooms)
     else:
         manager = RoomManager(RoomRepository(), config.max_room_size)
-    app = make_app(
-        manager,
-        config,
-        connections,
-        large_rooms,
-        lambda: cluster is None or cluster.ready,
-        _door(config),
-    )
+    collaborators: dict[str, Any] = {
+        "manager": manager,
+        "config": config,
+        "connections": connections,
+        "large_rooms": large_rooms,
+        "door": _door(config),
+        "workers": workers,
+    }
+    app = make_app(**collaborators, is_ready=lambda: cluster is None or cluster.ready)
     http_server = HTTPServer(
         app,
         idle_connection_timeout=config.idle_timeout,
         body_timeout=config.handshake_timeout,
         max_body_size=MAX_BODY_SIZE,
     )
-    sockets = listen(config.addr, config.port)
     process.raise_file_limit()
-    logger.info("version %s, transport: %s", VERSION, config.transport)
+    if sockets is None:
+        sockets = listen(config.addr, config.port)
+    if workers is None or workers.announce:
+        _announce(config, sockets)
+    max_buffered = config.max_buffered or process.memory_granted() // 4
     upgrades = config.transport == "auto"
     listener = Listener(
         app,
@@ -116,16 +132,14 @@ async def serve(config: Config) -> None:
         config.handshake_timeout,
         newcomers,
         upgrades=upgrades,
-        max_buffered=config.max_buffered or process.memory_granted() // 4,
+        max_buffered=max_buffered if workers is None else max_buffered // workers.count,
     )
     await listener.add_sockets(sockets, BACKLOG)
-    for listening in sockets:
-        host, port = listening.getsockname()[:2]
-        if host == "::" and config.addr == "0.0.0.0":
-            host = config.addr
-        logger.info("listening on %s", host_port(host, port))
-    if config.demo:
-        logger.info("demo: %s", _demo_url(*sockets[0].getsockname()[:2]))
+    if workers is not None:
+        from handler.moving import Moving
+
+        moving = Moving(app, listener.shared, collaborators)
+        workers.start(moving.take, stop, None if cluster is None else cluster.settled)
 
     if cluster is not None:
         sharing = asyncio.create_task(cluster.run())
@@ -147,6 +161,18 @@ async def serve(config: Config) -> None:
         connections.abort_all()
         await asyncio.sleep(0)  # The event loop closes what was aborted in its next iteration.
     logger.info("stopped")
+
+
+def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
+    """Log what there is to know of a server that has begun to listen."""
+    logger.info("version %s, transport: %s", VERSION, config.transport)
+    for listening in sockets:
+        host, port = listening.getsockname()[:2]
+        if host == "::" and config.addr == "0.0.0.0":
+            host = config.addr
+        logger.info("listening on %s", host_port(host, port))
+    if config.demo:
+        logger.info("demo: %s", _demo_url(*sockets[0].getsockname()[:2]))
 
 
 def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":

@@ -20,6 +20,7 @@ from config.numbers import parse_float, parse_int
 
 PREFIX = "SIGNALING_"
 MAX_PORT = 65535
+MAX_WORKERS = 1024
 
 UNPREFIXED = {
     "port": "PORT",
@@ -152,6 +153,7 @@ RedisPort = Annotated[int, read_redis_port]
 RedisDb = Annotated[int, number(parse_int, "a number of a database", 0, 1 << 20)]
 # 0 stands for any number.
 Clients = Annotated[int, number(parse_int, "a number of clients", 0, 1 << 30)]
+Processes = Annotated[int, number(parse_int, "a number of processes", 0, MAX_WORKERS)]
 Lease = Annotated[float, number(parse_float, "a number of seconds", 0.3, 60)]
 
 
@@ -221,6 +223,9 @@ class Config:
     """What all keys in Redis begin with. Servers that share their rooms have the same."""
     cluster_lease: Lease = 3.0
     """Seconds after which a server that shows no sign of life is dead to the others."""
+    workers: Processes = 1
+    """Processes that serve the port together, each with some of the rooms; 0 for one for each
+    processor."""
     demo: bool = False
     """Whether to serve the demo page too."""
 
@@ -229,6 +234,10 @@ class Config:
             raise ConfigError(
                 f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
                 f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
+            )
+        if self.workers != 1 and self.transport != "auto":
+            raise ConfigError(
+                f"{PREFIX}TRANSPORT={self.transport} cannot move clients between -workers"
             )
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from config.config import MAX_PORT, Config
+from config.config import MAX_PORT, MAX_WORKERS, Config
 from config.numbers import parse_int
 
 # The one file that `make build` makes may have any name.
@@ -58,6 +58,14 @@ def read_bool(text: str) -> bool:
     raise ValueError("parse error")
 
 
+def read_workers(text: str) -> int:
+    """Read a number of processes."""
+    workers = parse_int(text, base=0)
+    if not 0 <= workers <= MAX_WORKERS:
+        raise ValueError(f"not from 0 to {MAX_WORKERS}")
+    return workers
+
+
 def read_port(text: str) -> int:
     """Read a port, which unlike `PORT` may be hexadecimal, octal or binary, as in Go's flags."""
     port = parse_int(text, base=0)
@@ -73,6 +81,12 @@ FLAGS = {
         Flag("demo", "serve the demo page too", "", read_bool),
         Flag("port", f"server port (default {Config.port})", "int", read_port),
         Flag("version", "print the version and exit", "", read_bool),
+        Flag(
+            "workers",
+            f"processes that serve the port, 0 for one per core (default {Config.workers})",
+            "int",
+            read_workers,
+        ),
     )
 }
 

@@ -5,7 +5,7 @@ let in. A page cannot see why it was turned away, since browsers report every ha
 as 1006; so `/ice-servers` has the same door, and answers with the same status and the reason.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Protocol
 
@@ -83,6 +83,10 @@ class Visitor:
         if self.limits is not None:
             self.limits.closed(self.address)
 
+    def moving(self) -> "Visitor":
+        """Return what another worker has to know of the client."""
+        return replace(self, limits=None)
+
     def may_join(self, room_id: str) -> bool:
         """Return whether the client may join the room now."""
         return self.grant is None or self.grant.allows(room_id)
@@ -120,3 +124,7 @@ class Door:
             self._limits.enter(request)
         grant = None if self._tokens is None else self._tokens.check(request)
         return Visitor(request.remote_ip or "", grant, self._limits)
+
+    def enter_again(self, visitor: Visitor) -> Visitor:
+        """Let a client in that another worker has let in."""
+        return replace(visitor, limits=self._limits)

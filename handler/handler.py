@@ -1,16 +1,19 @@
 """One client's WebSocket connection (handler/handler.go)."""
 
 import asyncio
+import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from config.config import Config
 from edge.door import Door, Refused, Visitor
@@ -35,6 +38,10 @@ from model.room import Client
 from transport.choice import Conn, websocket_protocol
 from transport.handshake import refusal
 from transport.private import reason_phrase
+from transport.protocol import LoopProtocol, Received
+
+if TYPE_CHECKING:
+    from workers.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +64,25 @@ def undelivered(client: Client, message_type: MessageType) -> None:
     client.send(Message(MessageType.ERROR, ErrorPayload(FAILURES[message_type])).encode())
 
 
+MOVE = 10
+"""Messages to others that are about as much work as to move a client to another worker."""
+
+
 class NotAllowedError(RoomError):
     """The client may not join the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A client on its way to another worker: what that has to know. It can be pickled."""
+
+    client_id: str
+    address: str
+    visitor: Visitor | None
+    owes: float
+    """Seconds before it may join a large room without waiting; negative if that was long ago."""
+    received: Received
+    """What it has sent, from the join on."""
 
 
 class Handler(WebSocketHandler):
@@ -91,13 +115,15 @@ class Handler(WebSocketHandler):
         config: Config,
         connections: Connections,
         large_rooms: LargeRooms,
-        door: Door | None,
+        door: Door | None = None,
+        workers: "Workers | None" = None,
     ) -> None:
         self.manager = manager
         self.config = config
         self.connections = connections
         self.large_rooms = large_rooms
         self.door = door
+        self.workers = workers
         self.client = NOBODY
         self._keepalive: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -142,24 +168,35 @@ class Handler(WebSocketHandler):
 
     # The connection
 
-    def open(self) -> None:
-        """Welcome the client when its connection is open (CreateConnection)."""
+    def open(self, moved: Moved | None = None) -> None:
+        """Welcome the client when its connection is open (CreateConnection).
+
+        One that has moved here knows its id already, and goes on as if nothing had happened.
+        """
         try:
-            self._begin()
+            self._begin(moved)
         except BaseException:
             # After `open` has failed, LoopProtocol calls this too, and Tornado's protocol does not.
             # A second call does nothing.
             self.on_close()
             raise
 
-    def _begin(self) -> None:
+    def _begin(self, moved: Moved | None) -> None:
         self.set_nodelay(True)
-        self.client = Client(self.send, address=_address(self.request))
+        self._loop = asyncio.get_running_loop()
+        if moved is None:
+            self.client = Client(self.send, address=_address(self.request))
+        else:
+            self.client = Client(self.send, moved.client_id, moved.address)
+            if self.door is not None and moved.visitor is not None:
+                self.visitor = self.door.enter_again(moved.visitor)
+            self._notices_paid = self._loop.time() + moved.owes
         self.connections.add(self)
         if self.visitor is not None:
             self.visitor.opened()
-        self.send(Message(MessageType.NOTIFY_CLIENT_ID, ClientIDPayload(self.client.id)).encode())
-        self._loop = asyncio.get_running_loop()
+        if moved is None:
+            welcome = Message(MessageType.NOTIFY_CLIENT_ID, ClientIDPayload(self.client.id))
+            self.send(welcome.encode())
         self._keep_alive_later(self._loop.time())
         # Tornado's request and template functions are not needed any more. They are a third of the
         # memory of an idle connection.
@@ -291,6 +328,9 @@ class Handler(WebSocketHandler):
         if self.visitor is not None and not self.visitor.may_join(room_id):
             raise NotAllowedError(f"client {self.client.id} may not join {room_id!r}")
         debt = self._notices_paid - self._loop.time()
+        if self.workers is not None and not self.workers.has(room_id):
+            self._waiting = asyncio.create_task(self._move(room_id, debt, self.workers))
+            return self._waiting
         notices = self._count_notices(room_id)
         joining = None
         if debt <= 0 and notices <= LARGE:
@@ -323,13 +363,49 @@ class Handler(WebSocketHandler):
         finally:
             self._waiting = None
 
+    async def _move(self, room_id: str, debt: float, workers: "Workers") -> None:
+        """Have the client leave its room, and the worker that has the other one let it join."""
+        try:
+            if debt > 0:
+                await asyncio.sleep(debt)
+            notices = self._count_notices()
+            if notices > LARGE:
+                await self.large_rooms.turn(notices)
+            connection = cast(LoopProtocol, self.ws_connection)
+            if connection is None or connection.is_closing():
+                return  # The client is gone.
+            with self.large_rooms.telling():
+                self._leave(self.client)
+            await workers.settled()
+            await connection.drained()
+            self._pay(notices + MOVE)
+            workers.send(room_id, *self._give_away(connection, room_id))
+        except WebSocketClosedError:
+            pass  # So it is now.
+        except asyncio.CancelledError:
+            pass  # The client is gone, or the server has stopped.
+        finally:
+            self._waiting = None
+
+    def _give_away(self, connection: LoopProtocol, room_id: str) -> tuple[socket.socket, Moved]:
+        join = json.dumps({"type": MessageType.JOIN, "payload": {"room_id": room_id}})
+        client = self.client
+        visitor = self.visitor and self.visitor.moving()
+        owes = self._notices_paid - self._loop.time()
+        sock, (events, data) = connection.give_away()
+        return sock, Moved(client.id, client.address, visitor, owes, ([join, *events], data))
+
     def _join_room(self, room_id: str, notices: int) -> Awaitable[None] | None:
         """Have the client join, of which so many others are told."""
         joining = self.manager.join_room(self.client, room_id)
         self.connections.joined(self)
+        self._pay(notices)
+        return joining
+
+    def _pay(self, notices: int) -> None:
+        """Take note of so many notices."""
         earliest = self._loop.time() - NOTICES_AT_ONCE / NOTICES_PER_SECOND
         self._notices_paid = max(self._notices_paid, earliest) + notices / NOTICES_PER_SECOND
-        return joining
 
     def _count_notices(self, room_id: str | None = None) -> int:
         """Return how many others are told if the client joins the room, or else leaves its own."""

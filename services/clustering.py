@@ -21,7 +21,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -186,6 +186,14 @@ class ClusteringService(RoomManager):
             if self._state != "out":
                 self._send(ask)
         return joined
+
+    async def settled(self) -> None:
+        """Wait until all that was asked of Redis is done, or is not going to be soon."""
+        done = asyncio.Event()
+        if self._state == "in":
+            self._call("keep", on_reply=lambda reply: done.set())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), JOIN_TIMEOUT)
 
     def leave_room(self, client: Client) -> None:
         """Take the client out; tell the members here at once, and the others soon.

@@ -10,7 +10,7 @@ import pytest
 from tests.support.imports import ROOT, imports
 
 LAYERS = {
-    "main": {"server", "config", "log", "process", "transport", "version"},
+    "main": {"server", "config", "log", "process", "transport", "version", "workers"},
     "server": {
         *(
             "config",
@@ -23,7 +23,7 @@ LAYERS = {
             "repository.mem",
             "services",
         ),
-        *("transport", "version"),
+        *("transport", "version", "workers"),
     },
     "log": {"process"},
     "process": set[str](),
@@ -31,7 +31,7 @@ LAYERS = {
     "demo": set[str](),
     "edge": {"edge.door"},
     "edge.door": set[str](),
-    "handler": {"config", "edge.door", "manager", "model", "transport"},
+    "handler": {"config", "edge.door", "manager", "model", "transport", "workers"},
     "transport": {"transport.connection", "transport.frames"},
     "transport.connection": {"transport.frames"},
     "transport.frames": set[str](),
@@ -41,6 +41,7 @@ LAYERS = {
     "services": {"manager", "model", "repository"},
     "repository.mem": {"model", "repository"},
     "version": set[str](),
+    "workers": {"process"},
 }
 # The packages that a layer may import from elsewhere, besides the standard library.
 PACKAGES = {
@@ -62,6 +63,7 @@ PACKAGES = {
     "services": {"msgspec", "redis"},
     "repository.mem": set[str](),
     "version": set[str](),
+    "workers": set[str](),
 }
 
 # Calls that import modules without an import statement.

@@ -49,14 +49,18 @@ def websocket_protocol(
     status = refusal(handler.request)
     if status is not None:
         raise HTTPError(status)
-    if limits is None:
-        interval = handler.ping_interval or 0
-        timeout = interval if handler.ping_timeout is None else handler.ping_timeout
-        limits = _limits(handler.max_message_size, interval, timeout)
+    limits = limits or limits_of(handler)
     connection = handler.request.connection
     if isinstance(connection, UpgradeConnection):
         return LoopProtocol(handler, limits, connection.shared)
     return StreamProtocol(handler, limits)
+
+
+def limits_of(handler: WebSocketHandler) -> Limits:
+    """Return the limits in the settings of the handler's application."""
+    interval = handler.ping_interval or 0
+    timeout = interval if handler.ping_timeout is None else handler.ping_timeout
+    return _limits(handler.max_message_size, interval, timeout)
 
 
 @lru_cache

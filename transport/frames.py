@@ -181,6 +181,15 @@ class FrameParser:
             return 8 + (data[2] << 8 | data[3])
         return self.missing
 
+    def unfinished(self) -> bytes:
+        """Return what is held, as a client could send it to a parser that is to go on here."""
+        begun = b""
+        if self._message is not None:
+            opcode = Opcode.BINARY if self._decoder is None else Opcode.TEXT
+            header = bytes((opcode, _MASKED | 127)) + len(self._message).to_bytes(8)
+            begun = header + bytes(4) + self._message  # The masking key changes nothing.
+        return begun + (self._rest or b"")
+
     def stop(self) -> None:
         """Read nothing more, and forget what is not complete."""
         self._ended = True

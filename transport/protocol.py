@@ -7,6 +7,7 @@ event loop calls `data_received` with what has come, and writing a message is on
 """
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,9 @@ from transport.private import HandlerProtocol, unmask
 from transport.shared import Shared
 from transport.timekeeper import Timekeeper, acknowledged, unacknowledged
 from transport.turns import BURST, MAX_CHARGE, MAX_DEBT, QUANTUM, SHARE
+
+Received = tuple[Sequence[Event], bytes]
+"""What has come of a connection and is not handled: events, and then data."""
 
 AT_A_TIME = 8 * 1024
 """Bytes that are parsed at once without looking at the clock. The offer of a browser is less."""
@@ -126,16 +130,63 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
         return self._subprotocol
 
     def _start(self, handler: WebSocketHandler, transport: asyncio.Transport, early: bytes) -> None:
-        self._transport = transport
-        self._connection.write = transport.write
-        self.start_pinging()
-        self._call(handler.open, *handler.open_args, **handler.open_kwargs)
+        self._begin(handler, transport)
         if early:
             self.data_received(early)
         if not self._busy:
             self._resume_reading()
 
+    def _begin(self, handler: WebSocketHandler, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._connection.write = transport.write
+        self.start_pinging()
+        self._call(handler.open, *handler.open_args, **handler.open_kwargs)
+
+    # To and from another process
+
+    async def drained(self) -> None:
+        """Wait until the operating system has taken all that was written.
+
+        Raises WebSocketClosedError if the connection is lost before.
+        """
+        while self._transport is not None and self.unsent:
+            self._write_out()
+            self._transport.set_write_buffer_limits(high=0)
+            if self._write_paused:
+                taken: asyncio.Future[None] = self._loop.create_future()
+                self._drain_waiters = [*(self._drain_waiters or ()), taken]
+                await taken
+        if self._transport is None or self.is_closing():
+            raise WebSocketClosedError
+
+    def give_away(self) -> tuple[socket.socket, Received]:
+        """Return the socket, and what has come and is not handled. Raises WebSocketClosedError.
+
+        Here the connection is over when this returns, though not for the peer. What was written
+        must be `drained`.
+        """
+        if self._transport is None or self.is_closing():
+            raise WebSocketClosedError
+        # Another descriptor, since the transport closes its own.
+        sock = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        received = self._pending, self._parser.unfinished() + self._unread
+        self._busy = False  # For the handler is to be told.
+        self.abort()
+        return sock, received
+
+    def resume(self, received: Received) -> None:
+        """Go on, from `connection_made` on, with a connection that was given away elsewhere."""
+        self._pending, self._unread = received
+
     # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with a connection that was given away elsewhere; others are accepted."""
+        self._begin(cast(WebSocketHandler, self.handler), cast(asyncio.Transport, transport))
+        if not self._busy:
+            self._go_on(perf_counter() + QUANTUM)
+        if self._busy or self._parser.held:
+            self._hold()
 
     def data_received(self, data: bytes) -> None:
         if self._busy:
