@@ -23,13 +23,17 @@ test test-attacks coverage test-cluster test-browser test-build: export PYTHONMA
 # Three files of tests at once, since many tests wait. With -n 3 they would run without -X dev.
 THREE := --dist loadfile --tx "3*popen//python=$(BIN)/python -X dev"
 
+# With AGAIN=1, tests that have failed are run once more, with nothing beside them: on a machine that
+# is busy, what waits for a time may fail.
+ONCE_MORE = $(if $(AGAIN),|| $(BIN)/python -X dev -m pytest --last-failed --last-failed-no-failures none)
+
 test: .venv/test  ## run the tests, except in a browser; pytest's arguments go into ARGS
-	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS)
+	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS) $(ONCE_MORE)
 	$(if $(ARGS),,$(BIN)/python -X dev -m pytest tests/attacks/test_attacks.py)
 
 coverage: .venv/test  ## run the same tests, and show what of the server they do not reach
 	$(BIN)/coverage erase
-	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS)
+	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS) $(ONCE_MORE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -43,11 +47,12 @@ SEEDS ?= 0 1000
 simulate: .venv/test  ## simulate a cluster under random faults; from which seed to which goes into SEEDS
 	$(BIN)/python -m tests.cluster --seeds $(SEEDS) $(ARGS)
 
-test-cluster: .venv/test  ## run the conformance tests and others on servers that share their rooms
-	$(BIN)/python -X dev -m pytest tests/bench/test_cluster.py tests/cluster/test_churn.py tests/conformance --cluster $(ARGS)
+test-cluster: .venv/test  ## run the conformance tests and others on several servers, and on several workers
+	$(BIN)/python -X dev -m pytest tests/bench/test_cluster.py tests/cluster/test_churn.py tests/conformance --cluster $(ARGS) $(ONCE_MORE)
+	$(BIN)/python -X dev -m pytest tests/conformance --workers $(ARGS) $(ONCE_MORE)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
-	$(BIN)/python -X dev -m pytest tests/browser $(ARGS)
+	$(BIN)/python -X dev -m pytest tests/browser $(ARGS) $(ONCE_MORE)
 
 test-build: build .venv/test  ## make the executable file and run its tests
 	$(BIN)/python -X dev -m pytest tests/build $(ARGS)

@@ -122,8 +122,6 @@ async def serve(
     process.raise_file_limit()
     if sockets is None:
         sockets = listen(config.addr, config.port)
-    if workers is None or workers.announce:
-        _announce(config, sockets)
     max_buffered = config.max_buffered or process.memory_granted() // 4
     upgrades = config.transport == "auto"
     listener = Listener(
@@ -135,6 +133,8 @@ async def serve(
         max_buffered=max_buffered if workers is None else max_buffered // workers.count,
     )
     await listener.add_sockets(sockets, BACKLOG)
+    if workers is None or workers.announce:
+        _announce(config, sockets)
     if workers is not None:
         from handler.moving import Moving
 
@@ -198,10 +198,10 @@ def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
 def _door(config: Config) -> Door | None:
     """Return the door with what is configured; None if anybody may come in."""
     origins = None
-    if config.allowed_origins:
+    if config.allowed_origins != "*":
         from edge.origins import Origins
 
-        origins = Origins(config.allowed_origins)
+        origins = Origins(config.allowed_origins.split(","))
     if origins is None:
         return None
     return Door(origins)

@@ -1,9 +1,11 @@
-"""Measures servers that share their rooms over Redis: `python -m bench.cluster --help`.
+"""Measures several servers as one: `python -m bench.cluster --help`.
 
-Each scenario runs in three places: on a server without a cluster (`alone`), on one of two servers
-that share their rooms (`local`), and on both, where every other connection goes to the other server
-(`across`). The servers of a place are counted together, and Redis apart. Servers and Redis run on
-one core, and this process, which is the load generator, on another one.
+Each scenario runs in four places: on a server without a cluster (`alone`), on one of two servers
+that share their rooms (`local`), on both, where every other connection goes to the other server
+(`across`), and on a server with two workers (`workers`). The servers of a place are counted
+together, and Redis apart. Servers and Redis run on one core, and this process, which is the load
+generator, on another one. So what the workers could do on two cores is worked out: the busier one
+has the capacity of both once it has a core for itself.
 
 This is a command of its own, since what it compares are not servers but places: a scenario of the
 bench knows one server, and starts none.
@@ -50,7 +52,7 @@ RELAYS = {
 }
 """Cases of the scenario `relay`: the length of a message in bytes, and how many come at once."""
 
-PLACES = ("alone", "local", "across")
+PLACES = ("alone", "local", "across", "workers")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,24 @@ class PlaceMeter(Meter):
             measurement.extra["redis_us_per_unit"] = used / measurement.units * 1e6
 
 
+class WorkersMeter(Meter):
+    """A meter that also reads the CPU time of the busier worker."""
+
+    def __init__(self, tree: Tree) -> None:
+        """Open the window now."""
+        super().__init__(tree)
+        self._workers = [Tree(process.pid) for process in tree.processes()]
+        self._used = [worker.cpu_seconds() for worker in self._workers[1:]]
+
+    def close(self, measurement: Measurement) -> None:
+        """Close the window; `measurement.units` must be set before."""
+        super().close(measurement)
+        pairs = zip(self._workers[1:], self._used, strict=True)
+        busiest = max(worker.cpu_seconds() - before for worker, before in pairs)
+        if measurement.units:
+            measurement.extra["busier_us_per_unit"] = busiest / measurement.units * 1e6
+
+
 class PlaceContext(Context):
     """The context of a scenario in one place."""
 
@@ -91,6 +111,7 @@ class PlaceContext(Context):
         """Hold what the scenario needs; nothing is connected yet."""
         tree = Tree(*(server.pid for server in place.servers))
         super().__init__(HOST, 0, tree, settings, emit, lambda text: None)
+        self._place = place.name
         self._ports = cycle(place.ports)
         self.redis = Tree(place.redis.pid) if place.redis else None
 
@@ -99,6 +120,8 @@ class PlaceContext(Context):
         return await super().open()
 
     def meter(self) -> Meter:
+        if self._place == "workers":
+            return WorkersMeter(self.tree)
         return PlaceMeter(self.tree, self.redis) if self.redis else super().meter()
 
 
@@ -202,8 +225,10 @@ def start(name: str, cores: Sequence[int], guard: Guard) -> Iterator[Place]:
             return server
 
         this = this_server()[0]
-        if name == "alone":
-            alone = listening(replace(this, env={**this.env, "REDIS_URL": "", "REDIS_HOST": ""}))
+        if name in ("alone", "workers"):
+            argv = this.argv if name == "alone" else (*this.argv, "-workers", "2")
+            env = {**this.env, "REDIS_URL": "", "REDIS_HOST": ""}
+            alone = listening(replace(this, argv=argv, env=env))
             yield Place(name, (alone,), (alone.port,), None)
             return
         files = stack.enter_context(tempfile.TemporaryDirectory())
@@ -275,6 +300,18 @@ def growth(rows: Sequence[report.Row]) -> str:
     return f"`across` divided by `local`: {', '.join(parts)}."
 
 
+def gain(rows: Sequence[report.Row]) -> str:
+    """Return how many times as much two workers can do on two cores as one process on one."""
+    medians = {(row.case, row.server): row.median for row in rows}
+    parts = []
+    for case in dict.fromkeys(row.case for row in rows):
+        alone = medians[case, "alone"].get("cpu_us_per_unit")
+        busier = medians[case, "workers"].get("busier_us_per_unit")
+        if alone and busier:
+            parts.append(f"`{case}` {alone / busier:.2f}")
+    return f"`alone` divided by the busier of two workers: {', '.join(parts) or '-'}."
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.cluster",
@@ -283,7 +320,8 @@ def _parser() -> argparse.ArgumentParser:
             "Measures two servers that share their rooms over Valkey: the CPU time and the memory\n"
             "of all servers together, and Redis' apart. `alone` is a server without a cluster,\n"
             "`local` has all clients on one of the two servers, `across` every other one on the\n"
-            "other. Figures are medians of the rounds, and ratios are to `alone`."
+            "other, and `workers` is a server with two workers. Figures are medians of the\n"
+            "rounds, and ratios are to `alone`."
         ),
         epilog="scenarios:\n"
         + "\n".join(
@@ -339,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     rows = report.rows(outcomes, PLACES[0])
     print(report.text(rows, PLACES[0]))
-    print(f"\n{growth(rows)}")
+    print(f"\n{growth(rows)}\n{gain(rows)}")
     if args.json:
         about: dict[str, Any] = {"machine": what, "settings": settings.to_json()}
         args.json.write_text(json.dumps(report.to_json(about, rows, outcomes), indent=1) + "\n")

@@ -86,11 +86,11 @@ def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
     return read
 
 
-def read_origins(text: str) -> tuple[str, ...]:
-    """Return origins as browsers send them, perhaps with `*.` before the host; none for `*`."""
+def read_origins(text: str) -> str:
+    """Return origins as browsers send them, perhaps with `*.` before the host; or `*` for all."""
     origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
     if origins == ("*",):
-        return ()
+        return "*"
     for origin in origins:
         # No default port, since browsers leave it out; `null` is what a sandboxed page sends.
         if not re.fullmatch(
@@ -102,7 +102,7 @@ def read_origins(text: str) -> tuple[str, ...]:
             )
         if re.fullmatch(r"(http|ws)://.*:80|(https|wss)://.*:443", origin):
             raise ValueError(f"{origin!r} has the default port, which browsers leave out")
-    return origins
+    return ",".join(origins)
 
 
 # What the readers for Redis raise does not have the text, which may have a password.
@@ -146,7 +146,7 @@ Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
 Text = Annotated[str, str]
-Origins = Annotated[tuple[str, ...], read_origins]
+Origins = Annotated[str, read_origins]
 RedisHost = Annotated[str, read_redis_host]
 RedisUrl = Annotated[str, read_redis_url]
 RedisPort = Annotated[int, read_redis_port]
@@ -204,10 +204,10 @@ class Config:
         repr=False,  # It may have credentials.
     )
     """The ICE servers of the demo page, in JSON. Every visitor is given them."""
-    allowed_origins: Origins = ()
+    allowed_origins: Origins = "*"
     """The origins from which pages may connect, separated by commas, as browsers send them:
-    `https://example.com`, or `https://*.example.com` for every name below that one. Empty, or `*`
-    in the variable, for all. What is not a page sends no origin, and may connect."""
+    `https://example.com`, or `https://*.example.com` for every name below that one; `*` for all.
+    What is not a page sends no origin, and may connect."""
     max_room_size: Clients = 0
     """How many clients a room may have, on all servers that share it; 0 for any number."""
     redis_url: RedisUrl = field(default="", repr=False)

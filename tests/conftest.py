@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 MARKERS = {
-    "alone": "with the reason why it holds for one server alone: skipped with --cluster",
+    "alone": "with the reason why it holds for one process: skipped with --cluster and --workers",
     "churn": "takes half a minute and servers that share their rooms: runs only with --cluster",
     "attacks": "an attack of some seconds: runs only with --attacks",
     "differ": "the contract differs from the Go original here: skipped with --reference",
@@ -40,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="test servers that share their rooms, each client on another one: two that are started"
         " for it, or those behind --server",
     )
+    group.addoption(
+        "--workers",
+        action="store_true",
+        help="test a server that is started for it and has two workers",
+    )
     group.addoption("--attacks", action="store_true", help="also run the attacks that take longer")
     group.addoption("--slow", action="store_true", help="also run the tests that take a minute")
 
@@ -60,8 +65,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = pytest.mark.skip(reason="takes a minute, needs --slow")
     for item in items:
         alone = item.get_closest_marker("alone")
-        if config.getoption("--cluster") and alone:
-            item.add_marker(pytest.mark.skip(reason=f"--cluster: {alone.args[0]}"))
+        several = config.getoption("--cluster") or config.getoption("--workers")
+        if several and alone:
+            item.add_marker(pytest.mark.skip(reason=f"several processes: {alone.args[0]}"))
         if config.getoption("--reference") and item.get_closest_marker("differ"):
             item.add_marker(differ)
         if item.get_closest_marker("churn") and not config.getoption("--cluster"):

@@ -57,10 +57,11 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "REDIS_DB",
         "SIGNALING_CLUSTER_PREFIX",
         "SIGNALING_CLUSTER_LEASE",
+        "SIGNALING_WORKERS",
     ]
     others = {
         "REDIS_URL": "redis://r",
-        "SIGNALING_TRANSPORT": "tornado",
+        "SIGNALING_TRANSPORT": "auto",
         "SIGNALING_LOG_LEVEL": "DEBUG",
         "SIGNALING_ICE_SERVERS": "[]",
         "SIGNALING_ALLOWED_ORIGINS": "null",
@@ -68,9 +69,9 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
     assert config == Config(
-        *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"),
+        *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "auto", "DEBUG"),
         ice_servers="[]",
-        allowed_origins=("null",),
+        allowed_origins="null",
         max_room_size=7,
         redis_url="redis://r",
         redis_host="7",
@@ -80,6 +81,7 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         redis_db=7,
         cluster_prefix="7",
         cluster_lease=7.0,
+        workers=7,
     )
 
 

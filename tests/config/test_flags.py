@@ -14,7 +14,9 @@ USAGE = """Usage of main.py:
   -port int
     \tserver port (default 5000)
   -version
-    \tprint the version and exit"""
+    \tprint the version and exit
+  -workers int
+    \tprocesses that serve the port, 0 for one per core (default 1)"""
 
 
 @pytest.mark.parametrize(

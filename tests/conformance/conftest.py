@@ -23,17 +23,20 @@ Members = Callable[..., Awaitable[list[Peer]]]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests that use `url` by transport, so that one's tests follow the other's."""
     option = metafunc.config.getoption
-    if "url" in metafunc.fixturenames and not option("--server") and not option("--cluster"):
+    given = option("--server") or option("--cluster") or option("--workers")
+    if "url" in metafunc.fixturenames and not given:
         metafunc.parametrize("url", TRANSPORTS, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Yield the URL of --server or --cluster, or those of servers for the session by transport."""
+    """Yield the URL that an option asks for, or those of servers for the session by transport."""
     given = request.config.getoption("--server")
     with ExitStack() as stack:
         if request.config.getoption("--cluster") and not given:
             given = stack.enter_context(balanced_cluster())
+        if request.config.getoption("--workers"):
+            given = stack.enter_context(server_process("-workers", "2")).url
         yield (
             {"given": given}
             if given

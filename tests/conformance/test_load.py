@@ -110,7 +110,7 @@ async def test_mesh(connect: Connect, room: str) -> None:
     peers: list[Peer] = []
     for count in range(41):
         newcomer = await connect()
-        await newcomer.say("join", room_id=room)
+        await newcomer.join(room)
         await asyncio.gather(*(introduce(peer, newcomer) for peer in peers))
         arrived: defaultdict[str, list[str]] = defaultdict(list)
         for _ in range(11 * count):
@@ -118,7 +118,6 @@ async def test_mesh(connect: Connect, room: str) -> None:
             (sender,) = [peer.id for peer in peers if f'"client_id":"{peer.id}"' in text]
             arrived[sender].append(text)
         assert dict(arrived) == {peer.id: introduction(peer, newcomer) for peer in peers}
-        newcomer.in_room = True
         peers.append(newcomer)
     for peer in peers:
         assert await peer.received() == []

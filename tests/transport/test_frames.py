@@ -284,6 +284,17 @@ def test_it_does_not_matter_where_a_stream_is_cut(
     assert parse(*(bytes([byte]) for byte in stream)) == events
 
 
+@settings(max_examples=200)
+@given(streams(), st.data())
+def test_another_parser_can_go_on(case: tuple[bytes, list[Event]], data: st.DataObject) -> None:
+    """It is fed what the first one holds, and then the rest."""
+    stream, events = case
+    first, rest = cut(stream, [data.draw(st.integers(0, len(stream)))])
+    parser = new_parser()
+    begun = parser.feed(first)
+    assert begun + parse(parser.unfinished(), rest) == events
+
+
 def valid_stream(dice: random.Random) -> bytes:
     stream = b""
     for _ in range(dice.randint(1, 5)):

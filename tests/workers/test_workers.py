@@ -1,0 +1,282 @@
+"""`-workers 2`: one server of two processes, each of which has some of the rooms."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from tests.support.client import ClosedError, Opcode, close_frame, frame, text_frame
+from tests.support.cluster import wait_until_ready
+from tests.support.peer import Peer, failed, leave_client, message, new_client, offer
+from tests.support.server_process import ServerProcess, run_main, server_process
+from tests.support.valkey import running_valkey
+from tests.support.waiting import until
+
+Connect = Callable[..., Awaitable[Peer]]
+
+SOON = {"SIGNALING_SHUTDOWN_TIMEOUT": "0.1"}
+"""For a server that stops before its clients have gone."""
+
+
+@pytest.fixture
+def server() -> Iterator[ServerProcess]:
+    with server_process("-workers", "2") as server:
+        yield server
+
+
+@pytest.fixture
+def connect(io_loop: IOLoop) -> Iterator[Connect]:
+    """Return a function that connects a client to a server. Clients end with the test."""
+    peers: list[Peer] = []
+
+    async def connect(server: ServerProcess, room: str | None = None, **options: int) -> Peer:
+        peers.append(await Peer.connect(server.url, **options))
+        if room is not None:
+            await peers[-1].join(room)
+        return peers[-1]
+
+    async def abort() -> None:
+        for peer in peers:
+            peer.abort()
+        await asyncio.sleep(0)
+
+    yield connect
+    io_loop.run_sync(abort)
+
+
+_numbers = count()
+
+
+def room_of(worker: int) -> str:
+    """Return a room that nobody has used, of one of two workers."""
+    return next(
+        name for number in _numbers if crc32((name := f"room {number} é").encode()) % 2 == worker
+    )
+
+
+def workers_of(server: ServerProcess) -> list[int]:
+    """Return the ids of the processes that `server` has started and that live."""
+    path = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+@pytest.fixture(autouse=True)
+def linux() -> None:
+    if not Path("/proc/self/task").exists():
+        pytest.skip("looks up processes in /proc: run it on Linux")
+
+
+async def test_members_meet_wherever_they_were_accepted(
+    server: ServerProcess, connect: Connect
+) -> None:
+    for number in range(6):
+        room = room_of(number % 2)
+        one = await connect(server, room)
+        two = await connect(server, room)
+        assert await one.receive() == new_client(two)
+        await one.say("offer", client_id=two.id, sdp="x" * 7300)
+        assert await two.receive() == offer(one, "x" * 7300)
+        two.abort()
+        assert await one.receive() == leave_client(two)
+
+
+async def test_a_client_that_moves_keeps_its_id_and_its_order(
+    server: ServerProcess, connect: Connect
+) -> None:
+    """What it sends behind the join is handled there, also a message that is not complete yet."""
+    peer = await connect(server, room_of(0))
+    for worker in (1, 0, 1):
+        await peer.say("offer", client_id=peer.id, sdp="before")
+        stream = [text_frame(message("join", room_id=room_of(worker)))]
+        stream += [text_frame(message("offer", client_id=peer.id, sdp=f"{n}")) for n in range(50)]
+        stream += [frame(Opcode.PING, b"now")]
+        long = message("offer", client_id=peer.id, sdp="x" * 200_000).encode()
+        stream += [frame(Opcode.TEXT, long[:50_000], fin=False), frame(Opcode.PING, b"between")]
+        last = frame(Opcode.CONTINUATION, long[50_000:])
+        peer.write(b"".join(stream) + last[:100_000])
+        assert await peer.receive() == offer(peer, "before")
+        for number in range(50):
+            assert await peer.receive() == offer(peer, f"{number}")
+        for data in (b"now", b"between"):
+            received = await peer.receive_frame()
+            assert (received.opcode, received.payload) == (Opcode.PONG, data)
+        peer.write(last[100_000:])
+        assert await peer.receive() == offer(peer, "x" * 200_000)
+
+
+async def test_its_former_room_is_told(server: ServerProcess, connect: Connect) -> None:
+    room = room_of(0)
+    stays = await connect(server, room)
+    goes = await connect(server, room)
+    assert await stays.receive() == new_client(goes)
+    await goes.join(room_of(1))
+    assert await stays.receive() == leave_client(goes)
+    await stays.say("offer", client_id=goes.id, sdp="")
+    assert await stays.receive() == failed("offer")
+
+
+async def test_what_it_has_not_read_comes_first(server: ServerProcess, connect: Connect) -> None:
+    """It moves when the system has taken all that was written, which is bounded in time."""
+    peer = await connect(server, room_of(0), receive_buffer=32 * 1024)
+    peer.stop_reading()
+    for number in range(30):
+        await peer.say("offer", client_id=peer.id, sdp=f"{number}" * 50_000)
+    await peer.say("join", room_id=room_of(1))
+    await peer.say("offer", client_id=peer.id, sdp="there")
+    await asyncio.sleep(0.2)  # It has to wait, which nothing shows.
+    peer.resume_reading()
+    for number in range(30):
+        assert await peer.receive() == offer(peer, f"{number}" * 50_000)
+    assert await peer.receive() == offer(peer, "there")
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "reset"])
+async def test_a_client_that_ends_behind_its_join(
+    server: ServerProcess, connect: Connect, end: str
+) -> None:
+    """It may have been a member for a moment, and then it is none."""
+    room = room_of(1)
+    stays = await connect(server, room)
+    for _ in range(5):
+        goes = await connect(server, room_of(0))
+        goes.write(text_frame(message("join", room_id=room)))
+        if end == "close":
+            goes.write(close_frame(1000))
+            with pytest.raises(ClosedError) as closed:
+                await goes.receive()
+            assert closed.value.code == 1000
+        elif end == "reset":
+            goes.reset()
+        else:
+            goes.abort()
+        last = await connect(server, room)
+        seen = await stays.received()
+        while seen[-1:] != [new_client(last)]:
+            seen += await stays.received()
+        seen = [text for text in seen if text != new_client(last)]
+        if seen[-1:] == [new_client(goes)]:
+            seen.append(await stays.receive())
+        assert seen in ([], [new_client(goes), leave_client(goes)])
+        last.abort()
+        assert await stays.receive() == leave_client(last)
+
+
+async def test_a_worker_that_dies(server: ServerProcess, connect: Connect) -> None:
+    """Its clients see a closed connection, the others nothing, and another takes its place."""
+    rooms = room_of(0), room_of(1)
+    pairs = [[await connect(server, room) for _ in range(2)] for room in rooms]
+    for one, two in pairs:
+        assert await one.receive() == new_client(two)
+    before = workers_of(server)
+    os.kill(before[1], signal.SIGKILL)
+    for peer in pairs[1]:
+        with pytest.raises(ClosedError):
+            await peer.receive()
+    one, two = pairs[0]
+    await one.say("offer", client_id=two.id, sdp="still here")
+    assert await two.receive() == offer(one, "still here")
+    await asyncio.to_thread(
+        server.wait_for_line, "ERROR worker 1 has ended with signal 9, starting another"
+    )
+    peer = await connect(server, rooms[1])  # It may have to wait for that.
+    await peer.say("offer", client_id=peer.id, sdp="again")
+    assert await peer.receive() == offer(peer, "again")
+    assert len(workers_of(server)) == 2
+    assert before[0] in workers_of(server)
+
+
+async def test_stopping(server: ServerProcess, connect: Connect) -> None:
+    """As with one process, each client is closed with 1001."""
+    peers = [await connect(server, room_of(number % 2)) for number in range(4)]
+    server.send_signal(signal.SIGTERM)
+    for peer in peers:
+        assert await peer.closed() == 1001
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_workers_do_not_outlive_their_parent(connect: Connect) -> None:
+    with server_process("-workers", "2", exit_code=-signal.SIGKILL) as server:
+        peer = await connect(server, room_of(1))
+        pids = workers_of(server)
+        server.kill()
+        assert await peer.closed() == 1001
+        await until(lambda: not any(_lives(pid) for pid in pids))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_one_for_each_processor() -> None:
+    with server_process("-workers", "0") as server:
+        processors = len(os.sched_getaffinity(0))
+        if processors > 1:
+            await until(lambda: len(workers_of(server)) == processors)
+        else:
+            assert workers_of(server) == []
+
+
+async def test_a_full_room(connect: Connect) -> None:
+    """A client that is not let in has left its former room, unlike with one process."""
+    env = {"SIGNALING_MAX_ROOM_SIZE": "1", **SOON}
+    with server_process("-workers", "2", env=env) as server:
+        full, former = room_of(1), room_of(0)
+        await connect(server, full)
+        peer = await connect(server, former)
+        await peer.say("join", room_id=full)
+        assert await peer.receive() == message("error", error="failed to join room")
+        await connect(server, former)
+
+
+async def test_rooms_are_shared_with_other_servers_too(connect: Connect) -> None:
+    with running_valkey() as valkey:
+        env = {"REDIS_URL": valkey.url, **SOON}
+        with (
+            server_process("-workers", "2", env=env) as one,
+            server_process("-workers", "2", env=env) as two,
+        ):
+            for server in (one, two):
+                await asyncio.to_thread(wait_until_ready, server)
+            for worker in (0, 1):
+                room, other = room_of(worker), room_of(1 - worker)
+                here = await connect(one, room)
+                there = await connect(two, room)
+                assert await here.receive() == new_client(there)
+                await there.say("offer", client_id=here.id, sdp="x")
+                assert await here.receive() == offer(there, "x")
+                elsewhere = await connect(one, other)
+                await there.join(other)
+                assert await here.receive() == leave_client(there)
+                assert await elsewhere.receive() == new_client(there)
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "text"),
+    [
+        (["-workers", "-1"], {}, 'invalid value "-1" for flag -workers: not from 0 to 1024'),
+        (["-workers", "2"], {"SIGNALING_TRANSPORT": "tornado"}, "SIGNALING_TRANSPORT=tornado"),
+        ([], {"SIGNALING_WORKERS": "many"}, "SIGNALING_WORKERS='many' is not a number of"),
+    ],
+)
+def test_invalid_settings(flags: list[str], env: dict[str, str], text: str) -> None:
+    ended = run_main(*flags, env=env)
+    assert ended.returncode == 2
+    assert text in ended.stderr.splitlines()[0]
+
+
+def test_a_port_that_is_taken(server: ServerProcess) -> None:
+    ended: subprocess.CompletedProcess[str] = run_main(
+        "-workers", "2", "-addr", "127.0.0.1", "-port", str(server.port)
+    )
+    assert ended.returncode == 1
+    assert "cannot listen on" in ended.stderr
