@@ -48,8 +48,8 @@ simulate: .venv/test  ## simulate a cluster under random faults; from which seed
 	$(BIN)/python -m tests.cluster --seeds $(SEEDS) $(ARGS)
 
 test-cluster: .venv/test  ## run the conformance tests and others on several servers, and on several workers
-	$(BIN)/python -X dev -m pytest tests/bench/test_cluster.py tests/cluster/test_churn.py tests/conformance --cluster $(ARGS) $(ONCE_MORE)
-	$(BIN)/python -X dev -m pytest tests/conformance --workers $(ARGS) $(ONCE_MORE)
+	$(BIN)/python -X dev -m pytest tests/bench/test_cluster.py tests/cluster/test_churn.py tests/conformance --cluster $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --cluster)
+	$(BIN)/python -X dev -m pytest tests/conformance --workers $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --workers)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS) $(ONCE_MORE)

@@ -20,7 +20,7 @@ def run(
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON", "ARGS")
+        if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON", "ARGS", "AGAIN")
     }
     return subprocess.run(
         ["make", *args],
