@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 
 from config.config import Config, ConfigError, init_env
-from config.flags import FlagError, parse_flags
+from config.flags import TTL, FlagError, parse_flags, read_ttl
 from log import log_to_stderr, say
-from server import serve
+from server import mint, serve
 from transport.listen import ListenError
 from version import VERSION
 
@@ -38,8 +38,12 @@ def run(argv: Sequence[str]) -> int:
         if flags.pop("version", False):
             print(f"pysignaling {VERSION}")
             return 0
+        room, ttl = flags.pop("mint", None), flags.pop("ttl", read_ttl(TTL))
         environ = init_env()
         config = Config.from_environ(environ, **flags)
+        if room is not None:
+            print(*mint(config, room, ttl), sep="\n")
+            return 0
     except FlagError as error:
         say(str(error))
         return error.exit_code
@@ -54,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     except ListenError as error:
         say(str(error))
         return 1
-    except ConfigError as error:  # Of what only the library for Redis knows.
+    except ConfigError as error:  # Of what only a library knows, which is imported when needed.
         say(str(error))
         return 2
     return 0
