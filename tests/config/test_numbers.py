@@ -126,8 +126,10 @@ def test_a_duration_has_units(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1", "1 h", " 1h", "1h ", "1h\n", "h", ".s", "1d", "1H", "1e3s", "1_0s", "--1s", "1h-1m"]
-    + ["1,5h", "٣s", "00", "1h0", "infs", "2562048h", "9" * 400 + "s", "1:30"],
+    [
+        *("", "1", "1 h", " 1h", "1h ", "1h\n", "h", ".s", "1d", "1H", "1e3s", "1_0s", "--1s"),
+        *("1h-1m", "1,5h", "٣s", "00", "1h0", "infs", "2562048h", "9" * 400 + "s", "1:30"),
+    ],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=SYNTAX):
