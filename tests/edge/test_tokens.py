@@ -90,7 +90,7 @@ def signed(claims: object, key: Any = SECRET, algorithm: str = "HS256") -> str:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """Return a server that takes all kinds of tokens, and has logged none of them at the end."""
+    """Return a server that takes all kinds of tokens, and has not logged any at the end."""
     keys = tmp_path_factory.mktemp("keys") / "public.pem"
     keys.write_text("Of the application:\n" + pem(RSA, P256, ED25519, ED448))
     env = {
@@ -103,9 +103,12 @@ def server(
     }
     with server_process(env=env) as server:
         yield server
-    assert any("is told 'failed to join room'" in line for line in server.lines)
-    # All tokens begin like this: `{"` in base64.
-    assert not [line for line in server.lines if "eyJ" in line or "secret" in line]
+    assert not quotations(server)
+
+
+def quotations(server: ServerProcess) -> list[str]:
+    """Return the lines of the log that quote a token, which begins with `{"` in base64."""
+    return [line for line in server.lines if "eyJ" in line or "secret" in line]
 
 
 async def answers_to(server: ServerProcess, token: str) -> tuple[int, Any]:
@@ -520,6 +523,25 @@ def test_any_claims_are_judged(claims: dict[str, object]) -> None:
 
 
 # The log
+
+
+async def test_no_token_is_logged(server: ServerProcess) -> None:
+    """Not even at DEBUG, where the log says what each client is told."""
+    for each in (token(), token(OTHER), token(exp=-60), token(rooms=1)):
+        names = f"signaling, bearer.{each}"
+        await answers(server.url, Sec_WebSocket_Protocol=names)
+        await handshake(server.url, f"/connect?token={each}", Upgrade="")
+        await answers(server.url, f"?token={each}", Authorization=f"Bearer {each}")
+        await ice_servers(server.url, f"/ice-servers?token={each}", method="POST")
+        await ice_servers(server.url, f"/health?token={each}")
+        await ice_servers(server.url, f"/?token={each}")
+    peer = await connect(server, token())
+    await peer.say("join", room_id="not-mine")
+    assert await peer.receive() == FAILED
+    peer.abort()
+    told = f"{peer.id} is told 'failed to join room': .* may not join 'not-mine'"
+    await asyncio.to_thread(server.wait_for_line, told)
+    assert not quotations(server)
 
 
 async def test_an_error_is_logged_without_the_url(caplog: pytest.LogCaptureFixture) -> None:
