@@ -443,6 +443,8 @@ async def test_a_refusal_disturbs_nobody(server: ServerProcess) -> None:
 
 # Garbage
 
+NESTED = b'{"x":%s,"alg":"HS256"}' % (b"[" * 1400 + b"]" * 1400)
+
 
 @pytest.mark.parametrize(
     "garbage",
@@ -457,6 +459,7 @@ async def test_a_refusal_disturbs_nobody(server: ServerProcess) -> None:
         f"{'a' * 5000}.{'a' * 5000}.a",
         f"{part('[' * 2000)}.{part({})}.aaaa",
         f"{jwt.utils.base64url_encode(b'[' * 2500).decode()}.{part({})}.aaaa",
+        f"{jwt.utils.base64url_encode(NESTED).decode()}.{part({})}.aaaa",
         f"{jwt.utils.base64url_encode(b'1' * 2900).decode()}.{part({})}.aaaa",
         f"{part({'alg': 'HS256', 'kid': 1})}.{part({})}.aaaa",
         f"{part({'alg': 'HS256', 'crit': ['x'], 'x': 1})}.{part({})}.aaaa",
