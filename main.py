@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from config.config import Config, ConfigError, init_env
-from config.flags import FlagError, parse_flags
+from config.flags import TTL, FlagError, parse_flags, read_ttl
 from log import log_at_once, log_to_stderr, say
 from transport.listen import ListenError, listen
 from version import VERSION
@@ -43,8 +43,14 @@ def run(argv: Sequence[str]) -> int:
         if flags.pop("version", False):
             print(f"pysignaling {VERSION}")
             return 0
+        room, ttl = flags.pop("mint", None), flags.pop("ttl", read_ttl(TTL))
         environ = init_env()
         config = Config.from_environ(environ, **flags)
+        if room is not None:
+            from server import mint
+
+            print(*mint(config, room, ttl), sep="\n")
+            return 0
     except FlagError as error:
         say(str(error))
         return error.exit_code
@@ -87,7 +93,7 @@ def run_server(
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
             runner.run(serve(config, sockets, workers))
-    except ConfigError as error:  # Of what only the library for Redis knows.
+    except ConfigError as error:  # Of what only a library knows, which is imported when needed.
         say(str(error))
         return 2
     return 0

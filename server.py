@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
 import process
-from config.config import Config, ConfigError
+from config.config import PREFIX, Config, ConfigError
 from demo.routes import demo_routes
 from edge.door import Door, Grant
 from edge.ice_servers import IceServersHandler
@@ -29,6 +30,7 @@ from transport.serve_mux import ServeMux, respond
 from version import VERSION
 
 if TYPE_CHECKING:
+    from edge.tokens import Tokens
     from services.clustering import ClusteringService
     from workers.workers import Workers
 
@@ -202,9 +204,35 @@ def _door(config: Config) -> Door | None:
         from edge.origins import Origins
 
         origins = Origins(config.allowed_origins.split(","))
-    if origins is None:
+    tokens = _tokens(config) if config.has_tokens else None
+    if origins is None and tokens is None:
         return None
-    return Door(origins)
+    return Door(origins, tokens=tokens)
+
+
+def _tokens(config: Config) -> "Tokens":
+    try:
+        from edge.tokens import Tokens, read_public_keys
+    except ImportError as error:
+        raise ConfigError(f"to check tokens, install requirements.txt: {error}") from None
+    try:
+        keys = read_public_keys(config.auth_public_keys) if config.auth_public_keys else []
+    except ValueError as error:
+        raise ConfigError(f"{PREFIX}AUTH_PUBLIC_KEYS={error}") from None
+    return Tokens(config.auth_secrets, keys, config.auth_issuer, config.auth_audience)
+
+
+def mint(config: Config, room_id: str, ttl: float) -> tuple[str, str]:
+    """Return a token for a room, valid for so many seconds, and the demo's link with it.
+
+    Raises ConfigError without a secret to sign it with.
+    """
+    if not config.auth_secrets:
+        raise ConfigError(f"-mint signs with the first of {PREFIX}AUTH_SECRETS, and there is none")
+    token = _tokens(config).mint(room_id, ttl)
+    # As the demo writes it (`encodeURIComponent`).
+    room = quote(room_id, safe="!'()*")
+    return token, f"{_demo_url(config.addr, config.port)}#{room}&token={token}"
 
 
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:

@@ -22,6 +22,9 @@ PREFIX = "SIGNALING_"
 MAX_PORT = 65535
 MAX_WORKERS = 1024
 
+MIN_SECRET = 32
+"""Bytes of a secret for tokens (RFC 7518, section 3.2)."""
+
 UNPREFIXED = {
     "port": "PORT",
     "redis_url": "REDIS_URL",
@@ -105,6 +108,26 @@ def read_origins(text: str) -> str:
     return ",".join(origins)
 
 
+def read_secrets(text: str) -> tuple[str, ...]:
+    """Return secrets, which are separated by commas or white space.
+
+    What it raises does not have any of them.
+    """
+    secrets = tuple(re.findall(r"[^\s,]+", text))
+    if not secrets:
+        raise ValueError("... has no secret")
+    for number, secret in enumerate(secrets, 1):
+        try:
+            length = len(secret.encode())
+        except UnicodeEncodeError:
+            raise ValueError(f"... has a secret that is not UTF-8 (number {number})") from None
+        if length < MIN_SECRET:
+            raise ValueError(
+                f"... has a secret of {length} bytes (number {number}); {MIN_SECRET} are the least"
+            )
+    return secrets
+
+
 # What the readers for Redis raise does not have the text, which may have a password.
 
 
@@ -147,6 +170,7 @@ LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
 Text = Annotated[str, str]
 Origins = Annotated[str, read_origins]
+Secrets = Annotated[tuple[str, ...], read_secrets]
 RedisHost = Annotated[str, read_redis_host]
 RedisUrl = Annotated[str, read_redis_url]
 RedisPort = Annotated[int, read_redis_port]
@@ -208,6 +232,15 @@ class Config:
     """The origins from which pages may connect, separated by commas, as browsers send them:
     `https://example.com`, or `https://*.example.com` for every name below that one; `*` for all.
     What is not a page sends no origin, and may connect."""
+    auth_secrets: Secrets = field(default=(), repr=False)
+    """Secrets of at least 32 bytes with which tokens may be signed, separated by commas or white
+    space. With secrets or public keys, every client needs a token."""
+    auth_public_keys: Text = ""
+    """The path of a file of public keys in PEM with which signatures are checked as well."""
+    auth_issuer: Text = ""
+    """The issuer (`iss`) that tokens must have; empty for any."""
+    auth_audience: Text = ""
+    """The audience (`aud`) that tokens must have; empty for those that have none."""
     max_room_size: Clients = 0
     """How many clients a room may have, on all servers that share it; 0 for any number."""
     redis_url: RedisUrl = field(default="", repr=False)
@@ -239,6 +272,16 @@ class Config:
             raise ConfigError(
                 f"{PREFIX}TRANSPORT={self.transport} cannot move clients between -workers"
             )
+        if (self.auth_issuer or self.auth_audience) and not self.has_tokens:
+            raise ConfigError(
+                f"{PREFIX}AUTH_ISSUER and {PREFIX}AUTH_AUDIENCE are for tokens, which need"
+                f" {PREFIX}AUTH_SECRETS or {PREFIX}AUTH_PUBLIC_KEYS"
+            )
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether every client needs a token."""
+        return bool(self.auth_secrets or self.auth_public_keys)
 
     @property
     def redis(self) -> str:

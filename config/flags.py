@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.config import MAX_PORT, MAX_WORKERS, Config
-from config.numbers import parse_int
+from config.numbers import parse_duration, parse_int
 
 # The one file that `make build` makes may have any name.
 PROGRAM = os.path.basename(sys.executable) if getattr(sys, "frozen", False) else "main.py"
+
+
+TTL = "1h0m0s"
+"""How long a token is valid if no flag says so."""
 
 
 class FlagError(Exception):
@@ -74,12 +78,27 @@ def read_port(text: str) -> int:
     return port
 
 
+def read_ttl(text: str) -> float:
+    """Read how long a token is valid, and return it in seconds."""
+    ttl = parse_duration(text)
+    if ttl < 1:
+        raise ValueError("not 1s or more")
+    return ttl
+
+
 FLAGS = {
     flag.name: flag
     for flag in (
         Flag("addr", f"server address (default {json.dumps(Config.addr)})", "string", str),
         Flag("demo", "serve the demo page too", "", read_bool),
+        Flag(
+            "mint",
+            "print a token for the room and a link to the demo with it, and exit",
+            "room",
+            str,
+        ),
         Flag("port", f"server port (default {Config.port})", "int", read_port),
+        Flag("ttl", f"how long that token is valid (default {TTL})", "duration", read_ttl),
         Flag("version", "print the version and exit", "", read_bool),
         Flag(
             "workers",

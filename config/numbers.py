@@ -1,4 +1,4 @@
-"""Numbers as Go reads them (package strconv), which is stricter than Python's `int` and `float`."""
+"""Numbers as Go reads them (packages strconv, time), which is stricter than `int` and `float`."""
 
 import re
 
@@ -7,6 +7,20 @@ DECIMAL = re.compile(r"[+-]?[0-9]+")
 LITERAL = re.compile(r"[+-]?[0-9][0-9A-Za-z_]*")
 LEADING_ZERO = re.compile(r"[+-]?0[0-9_]")
 FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[Ee][+-]?[0-9]+)?")
+PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+DURATION = re.compile(rf"[+-]?(?:0|(?:{PART.pattern})+)")
+
+SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,  # U+00B5 = micro sign
+    "μs": 1e-6,  # U+03BC = Greek letter mu
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+"""The units of a duration, in seconds."""
 
 
 def parse_int(text: str, base: int = 10) -> int:
@@ -35,3 +49,16 @@ def parse_float(text: str) -> float:
     if not FLOAT.fullmatch(text):
         raise ValueError("parse error")
     return float(text)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration such as 1h30m (`time.ParseDuration`) and return it in seconds.
+
+    Raises ValueError with the words of package flag: `parse error`.
+    """
+    if not DURATION.fullmatch(text):
+        raise ValueError("parse error")
+    seconds = sum(float(number) * SECONDS[unit] for number, unit in PART.findall(text))
+    if seconds * 1e9 >= 1 << 63:
+        raise ValueError("parse error")
+    return -seconds if text.startswith("-") else seconds

@@ -3,14 +3,17 @@
 A page whose handshake failed asks here too, since it is not shown the response to that.
 """
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from edge.door import Door, Grant, Refused
+
+logger = logging.getLogger(__name__)
 
 HEADERS = {
     # Any page may read the answer: one from a forbidden origin is to learn that it is.
@@ -55,6 +58,11 @@ class IceServersHandler(RequestHandler):
         self.clear_header("Content-Type")
         self.set_header("Access-Control-Allow-Headers", "Authorization")
         self.set_header("Access-Control-Max-Age", "86400")
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log an error without the request, whose URL may have a token."""
+        if not isinstance(value, HTTPError):
+            logger.error("the ICE servers could not be told", exc_info=(typ, value, tb))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -67,6 +67,9 @@ def undelivered(client: Client, message_type: MessageType) -> None:
 MOVE = 10
 """Messages to others that are about as much work as to move a client to another worker."""
 
+SUBPROTOCOL = "signaling"
+"""What is selected when a client offers its token as another subprotocol."""
+
 
 class NotAllowedError(RoomError):
     """The client may not join the room."""
@@ -152,6 +155,14 @@ class Handler(WebSocketHandler):
         self.ws_connection = connection
         self.clear_header("Sec-WebSocket-Version")
         await connection.accept_connection(self)
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Select one if there are tokens, and never a token, though that can be among them.
+
+        A browser that has offered some ends the connection if none is selected.
+        """
+        has_token = self.visitor is not None and self.visitor.grant is not None
+        return SUBPROTOCOL if has_token and SUBPROTOCOL in subprotocols else None
 
     def _refuse(self, refused: Refused) -> None:
         self.clear_header("Sec-WebSocket-Version")

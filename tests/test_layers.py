@@ -51,7 +51,7 @@ PACKAGES = {
     "process": {"uvloop"},
     "config": set[str](),
     "demo": {"tornado"},
-    "edge": {"msgspec", "tornado"},
+    "edge": {"cryptography", "jwt", "msgspec", "tornado"},
     "edge.door": {"tornado"},
     "handler": {"tornado"},
     "transport": {"tornado"},

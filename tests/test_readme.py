@@ -35,9 +35,10 @@ def blocks(language: str) -> list[str]:
 
 def defaults() -> list[tuple[str, str]]:
     """Return each variable with its default as one would write it, in the order of Config."""
+    values = {variable: getattr(Config, name) for variable, (name, _) in variables().items()}
     return [
-        (variable, re.sub(r"\.0$", "", str(getattr(Config, name))))
-        for variable, (name, _) in variables().items()
+        (variable, re.sub(r"\.0$", "", "" if value == () else str(value)))
+        for variable, value in values.items()
     ]
 
 

@@ -11,8 +11,12 @@ USAGE = """Usage of main.py:
     \tserver address (default "0.0.0.0")
   -demo
     \tserve the demo page too
+  -mint room
+    \tprint a token for the room and a link to the demo with it, and exit
   -port int
     \tserver port (default 5000)
+  -ttl duration
+    \thow long that token is valid (default 1h0m0s)
   -version
     \tprint the version and exit
   -workers int
@@ -47,6 +51,8 @@ USAGE = """Usage of main.py:
         (["--demo=f"], {"demo": False}),
         (["-demo=T"], {"demo": True}),
         (["-port=1", "--"], {"port": 1}),
+        (["-mint", "a b", "-ttl", "1h30m"], {"mint": "a b", "ttl": 5400.0}),
+        (["-mint=*", "--ttl=1s"], {"mint": "*", "ttl": 1.0}),
     ],
 )
 def test_flags(args: list[str], values: dict[str, Any]) -> None:
@@ -71,6 +77,10 @@ def test_flags(args: list[str], values: dict[str, Any]) -> None:
         (["-port=9223372036854775808"], "invalid value .* for flag -port: value out of range"),
         (["-port=65536"], 'invalid value "65536" for flag -port: not from 0 to 65535'),
         (["-port", "-1"], 'invalid value "-1" for flag -port: not from 0 to 65535'),
+        (["-mint"], "flag needs an argument: -mint"),
+        (["-ttl=60"], 'invalid value "60" for flag -ttl: parse error'),
+        (["-ttl=-1h"], 'invalid value "-1h" for flag -ttl: not 1s or more'),
+        (["-ttl", "0"], 'invalid value "0" for flag -ttl: not 1s or more'),
         (["-demo="], 'invalid boolean value "" for -demo: parse error'),
         (["-demo=yes"], 'invalid boolean value "yes" for -demo: parse error'),
         (["-demo", "true"], 'unexpected argument: "true"'),

@@ -1,8 +1,8 @@
-"""Numbers are read as Go reads them: the values are those of its package strconv."""
+"""Numbers are read as Go reads them: the values are those of its packages strconv and time."""
 
 import pytest
 
-from config.numbers import parse_float, parse_int
+from config.numbers import parse_duration, parse_float, parse_int
 
 SYNTAX = "parse error"
 RANGE = "value out of range"
@@ -93,3 +93,44 @@ def test_what_is_no_decimal_number_of_seconds_is_refused(text: str) -> None:
     """Go would read `nan` and `inf`, but no time can be either."""
     with pytest.raises(ValueError, match=SYNTAX):
         parse_float(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1h", 3600.0),
+        ("90m", 5400.0),
+        ("1h30m", 5400.0),
+        ("1h0m0s", 3600.0),
+        ("30m1h", 5400.0),
+        ("1.5h", 5400.0),
+        (".5m", 30.0),
+        ("1.s", 1.0),
+        ("+1s", 1.0),
+        ("-1m1s", -61.0),
+        ("250ms", 0.25),
+        ("1us", 1e-6),
+        ("1µs", 1e-6),
+        ("1μs", 1e-6),
+        ("1ns", 1e-9),
+        ("0", 0.0),
+        ("-0", 0.0),
+        ("0s", 0.0),
+        ("2562047h47m", 9223372020.0),
+    ],
+)
+def test_a_duration_has_units(text: str, seconds: float) -> None:
+    """It is read as by `time.ParseDuration`, whose value is in nanoseconds."""
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "1", "1 h", " 1h", "1h ", "1h\n", "h", ".s", "1d", "1H", "1e3s", "1_0s", "--1s"),
+        *("1h-1m", "1,5h", "٣s", "00", "1h0", "infs", "2562048h", "9" * 400 + "s", "1:30"),
+    ],
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=SYNTAX):
+        parse_duration(text)
