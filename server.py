@@ -171,14 +171,20 @@ def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
 
 def _door(config: Config) -> Door | None:
     """Return the door with what is configured; None if anybody may come in."""
-    origins = None
+    origins = limits = None
     if config.allowed_origins:
         from edge.origins import Origins
 
         origins = Origins(config.allowed_origins)
-    if origins is None:
+    if config.max_connections or config.max_connections_per_address or config.connection_rate:
+        from edge.limits import ConnectionLimits
+
+        limits = ConnectionLimits(
+            config.max_connections, config.max_connections_per_address, config.connection_rate
+        )
+    if origins is None and limits is None:
         return None
-    return Door(origins)
+    return Door(origins, limits)
 
 
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:

@@ -152,6 +152,7 @@ RedisPort = Annotated[int, read_redis_port]
 RedisDb = Annotated[int, number(parse_int, "a number of a database", 0, 1 << 20)]
 # 0 stands for any number.
 Clients = Annotated[int, number(parse_int, "a number of clients", 0, 1 << 30)]
+Connections = Annotated[int, number(parse_int, "a number of connections", 0, 1 << 30)]
 Lease = Annotated[float, number(parse_float, "a number of seconds", 0.3, 60)]
 
 
@@ -206,6 +207,12 @@ class Config:
     """The origins from which pages may connect, separated by commas, as browsers send them:
     `https://example.com`, or `https://*.example.com` for every name below that one. Empty, or `*`
     in the variable, for all. What is not a page sends no origin, and may connect."""
+    max_connections: Connections = 0
+    """How many WebSockets may be open; 0 for any number, here and in the next two."""
+    max_connections_per_address: Connections = 0
+    """How many of them may come from one address, or from one /64 network of IPv6."""
+    connection_rate: Connections = 0
+    """How often such an address may try to open one, in a minute; at once it may do so as often."""
     max_room_size: Clients = 0
     """How many clients a room may have, on all servers that share it; 0 for any number."""
     redis_url: RedisUrl = field(default="", repr=False)
