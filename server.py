@@ -75,6 +75,7 @@ def make_app(
         websocket_max_message_size=config.max_message_size,
         websocket_ping_interval=config.ping_interval,
         websocket_ping_timeout=config.ping_timeout,
+        websocket_byte_rate=config.byte_rate,
         log_function=lambda handler: None,  # Joins and leaves are logged, requests are not.
     )
 

@@ -73,6 +73,18 @@ def number(
     return read
 
 
+def zero_or(read: Callable[[str], int]) -> Callable[[str], int]:
+    """Return a reader that also takes 0, which stands for no limit."""
+
+    def read_or_zero(text: str) -> int:
+        try:
+            return 0 if text == "0" else read(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or 0") from None
+
+    return read_or_zero
+
+
 def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
     """Return a reader of names, in any case, for the values that `choices` has under them."""
 
@@ -153,6 +165,9 @@ RedisDb = Annotated[int, number(parse_int, "a number of a database", 0, 1 << 20)
 # 0 stands for any number.
 Clients = Annotated[int, number(parse_int, "a number of clients", 0, 1 << 30)]
 Connections = Annotated[int, number(parse_int, "a number of connections", 0, 1 << 30)]
+# At a lower rate, what is read at once would make a client wait for so long that nobody could tell
+# whether it is still there.
+ByteRate = Annotated[int, zero_or(number(parse_int, "a number of bytes a second", 10_000, 1 << 30))]
 Lease = Annotated[float, number(parse_float, "a number of seconds", 0.3, 60)]
 
 
@@ -208,11 +223,14 @@ class Config:
     `https://example.com`, or `https://*.example.com` for every name below that one. Empty, or `*`
     in the variable, for all. What is not a page sends no origin, and may connect."""
     max_connections: Connections = 0
-    """How many WebSockets may be open; 0 for any number, here and in the next two."""
+    """How many WebSockets may be open; 0 for any number, here and in the next three."""
     max_connections_per_address: Connections = 0
     """How many of them may come from one address, or from one /64 network of IPv6."""
     connection_rate: Connections = 0
     """How often such an address may try to open one, in a minute; at once it may do so as often."""
+    byte_rate: ByteRate = 0
+    """Bytes a second that a client may send. One that sends more is read slower. This takes `auto`
+    as the transport."""
     max_room_size: Clients = 0
     """How many clients a room may have, on all servers that share it; 0 for any number."""
     redis_url: RedisUrl = field(default="", repr=False)
@@ -237,6 +255,8 @@ class Config:
                 f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
                 f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
             )
+        if self.byte_rate and self.transport == "tornado":
+            raise ConfigError(f"{PREFIX}BYTE_RATE cannot be kept with {PREFIX}TRANSPORT='tornado'")
 
     @property
     def redis(self) -> str:
