@@ -47,11 +47,13 @@ def make_app(
     is_ready: Callable[[], bool] = lambda: True,
     door: Door | None = None,
     ice_servers: Callable[[Grant | None], str] | None = None,
+    client_address: Callable[[HTTPServerRequest], str] | None = None,
 ) -> Application:
     """Return the application. Open connections are in `connections` until they are gone.
 
     `ice_servers` returns the ICE servers for a client, in JSON; without it they are those of the
-    settings.
+    settings. `client_address` returns from which address a request comes; without it, that is its
+    connection's.
     """
     collaborators = {
         "manager": manager,
@@ -72,6 +74,7 @@ def make_app(
             (r".*", respond(404, "404 page not found\n")),
         ],
         PATHS,
+        client_address,
         websocket_max_message_size=config.max_message_size,
         websocket_ping_interval=config.ping_interval,
         websocket_ping_timeout=config.ping_timeout,
@@ -93,6 +96,14 @@ async def serve(config: Config) -> None:
         manager = cluster = _cluster(config, large_rooms)
     else:
         manager = RoomManager(RoomRepository(), config.max_room_size)
+    client_address = read_first = None
+    if config.trusted_proxies:
+        from edge.proxies import Proxies
+        from transport.proxy_protocol import HeaderProtocol
+
+        proxies = Proxies(config.trusted_proxies)
+        client_address = proxies.client_address
+        read_first = partial(HeaderProtocol, proxies.trusts)
     app = make_app(
         manager,
         config,
@@ -100,6 +111,7 @@ async def serve(config: Config) -> None:
         large_rooms,
         lambda: cluster is None or cluster.ready,
         _door(config),
+        client_address=client_address,
     )
     http_server = HTTPServer(
         app,
@@ -118,6 +130,7 @@ async def serve(config: Config) -> None:
         newcomers,
         upgrades=upgrades,
         max_buffered=config.max_buffered or process.memory_granted() // 4,
+        read_first=read_first,
     )
     await listener.add_sockets(sockets, BACKLOG)
     for listening in sockets:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlsplit
@@ -116,6 +116,19 @@ def read_origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return networks in CIDR notation; an address is a network of one."""
+    networks = []
+    for network in (part.strip() for part in text.split(",") if part.strip()):
+        try:
+            networks.append(ip_network(network))
+        except ValueError as error:
+            raise ValueError(
+                f"{network!r} is not an address or a network such as 10.0.0.0/8: {error}"
+            ) from None
+    return tuple(networks)
+
+
 # What the readers for Redis raise does not have the text, which may have a password.
 
 
@@ -168,6 +181,7 @@ Connections = Annotated[int, number(parse_int, "a number of connections", 0, 1 <
 # At a lower rate, what is read at once would make a client wait for so long that nobody could tell
 # whether it is still there.
 ByteRate = Annotated[int, zero_or(number(parse_int, "a number of bytes a second", 10_000, 1 << 30))]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], read_networks]
 Lease = Annotated[float, number(parse_float, "a number of seconds", 0.3, 60)]
 
 
@@ -231,6 +245,9 @@ class Config:
     byte_rate: ByteRate = 0
     """Bytes a second that a client may send. One that sends more is read slower. This takes `auto`
     as the transport."""
+    trusted_proxies: Networks = ()
+    """The addresses or networks, separated by commas, of the proxies that are believed where their
+    connections come from, in X-Forwarded-For or in a header of the PROXY protocol, version 2."""
     max_room_size: Clients = 0
     """How many clients a room may have, on all servers that share it; 0 for any number."""
     redis_url: RedisUrl = field(default="", repr=False)
