@@ -1,6 +1,7 @@
 """The settings: which source takes precedence, and which values are refused."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_LOG_LEVEL",
         "SIGNALING_ICE_SERVERS",
         "SIGNALING_ALLOWED_ORIGINS",
+        "SIGNALING_MAX_CONNECTIONS",
+        "SIGNALING_MAX_CONNECTIONS_PER_ADDRESS",
+        "SIGNALING_CONNECTION_RATE",
+        "SIGNALING_BYTE_RATE",
+        "SIGNALING_TRUSTED_PROXIES",
         "SIGNALING_MAX_ROOM_SIZE",
         "REDIS_URL",
         "REDIS_HOST",
@@ -64,6 +70,8 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_LOG_LEVEL": "DEBUG",
         "SIGNALING_ICE_SERVERS": "[]",
         "SIGNALING_ALLOWED_ORIGINS": "null",
+        "SIGNALING_BYTE_RATE": "0",
+        "SIGNALING_TRUSTED_PROXIES": "::1",
         "SIGNALING_SHUTDOWN_TIMEOUT": "2",
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
@@ -71,6 +79,10 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"),
         ice_servers="[]",
         allowed_origins=("null",),
+        max_connections=7,
+        max_connections_per_address=7,
+        connection_rate=7,
+        trusted_proxies=(ip_network("::1"),),
         max_room_size=7,
         redis_url="redis://r",
         redis_host="7",
