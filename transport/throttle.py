@@ -3,11 +3,11 @@
 import asyncio
 from time import perf_counter
 
-from tornado.websocket import WebSocketHandler
-
-from transport.connection import Limits, State
+from transport.connection import State
 from transport.protocol import LoopProtocol
-from transport.shared import Shared
+
+# As a global: looking up a member of an Enum costs more than comparing with it.
+_OPEN = State.OPEN
 
 BURST = 128 * 1024
 """Bytes that a peer may send at once if it has sent none for a while: the offers of a browser to
@@ -28,18 +28,18 @@ class ThrottledProtocol(LoopProtocol):
     _pause: asyncio.TimerHandle | None = None
     """The end of the pause, during one."""
 
-    def __init__(self, handler: WebSocketHandler, limits: Limits, shared: Shared) -> None:
-        super().__init__(handler, limits, shared)
-        self._rate = limits.byte_rate
-
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._connection.state is not State.OPEN:
+        if self._connection.state is not _OPEN:
             return
+        rate = self._limits.byte_rate
         now = self._loop.time()
-        self._paid = max(self._paid, now - BURST / self._rate) + len(data) / self._rate
-        if self._paid > now and self._pause is None:
-            self._pause = self._loop.call_at(self._paid, self._end_pause)
+        paid = now - BURST / rate
+        if paid < self._paid:
+            paid = self._paid
+        self._paid = paid = paid + len(data) / rate
+        if paid > now and self._pause is None:
+            self._pause = self._loop.call_at(paid, self._end_pause)
             self._pause_reading()
 
     def _end_pause(self) -> None:
@@ -55,7 +55,7 @@ class ThrottledProtocol(LoopProtocol):
             self._pause = None
 
     def _resume_reading(self) -> None:
-        if self._connection.state is not State.OPEN:
+        if self._connection.state is not _OPEN:
             self._stop_pause()
         if self._pause is None:
             super()._resume_reading()
