@@ -78,8 +78,8 @@ class ConnectionLimits:
     def enter(self, request: HTTPServerRequest) -> None:
         """Charge the address for an attempt, even if that is refused because all is full.
 
-        An attempt beyond the rate is free: who waits as long as `Retry-After` says is let in, even
-        if others at the same address do not wait.
+        An attempt beyond the rate is free: a client that tries too often does not make others at
+        its address wait longer.
         """
         source = source_of(request.remote_ip or "")
         self._check_rate(source)
