@@ -50,12 +50,14 @@ def make_app(
     large_rooms: LargeRooms,
     is_ready: Callable[[], bool] = lambda: True,
     ice_servers: Callable[[Grant | None], str] | None = None,
+    client_address: Callable[[HTTPServerRequest], str] | None = None,
     **optional: Any,
 ) -> Application:
     """Return the application. Open connections are in `connections` until they are gone.
 
     `ice_servers` returns the ICE servers for a client, in JSON; without it they are those of the
-    settings. `optional` are the collaborators of a handler that it can do without.
+    settings. `client_address` returns from which address a request comes; without it, that is its
+    connection's. `optional` are the collaborators of a handler that it can do without.
     """
     collaborators = {
         "manager": manager,
@@ -79,9 +81,11 @@ def make_app(
             (r".*", respond(404, "404 page not found\n")),
         ],
         PATHS,
+        client_address,
         websocket_max_message_size=config.max_message_size,
         websocket_ping_interval=config.ping_interval,
         websocket_ping_timeout=config.ping_timeout,
+        websocket_byte_rate=config.byte_rate,
         log_function=lambda handler: None,  # Joins and leaves are logged, requests are not.
     )
 
@@ -106,6 +110,14 @@ async def serve(
         manager = cluster = _cluster(config, large_rooms)
     else:
         manager = RoomManager(RoomRepository(), config.max_room_size)
+    client_address = read_first = None
+    if config.trusted_proxies:
+        from edge.proxies import Proxies
+        from transport.proxy_protocol import HeaderProtocol
+
+        proxies = Proxies(config.trusted_proxies)
+        client_address = proxies.client_address
+        read_first = partial(HeaderProtocol, proxies.trusts)
     collaborators: dict[str, Any] = {
         "manager": manager,
         "config": config,
@@ -114,7 +126,11 @@ async def serve(
         "door": _door(config),
         "workers": workers,
     }
-    app = make_app(**collaborators, is_ready=lambda: cluster is None or cluster.ready)
+    app = make_app(
+        **collaborators,
+        is_ready=lambda: cluster is None or cluster.ready,
+        client_address=client_address,
+    )
     http_server = HTTPServer(
         app,
         idle_connection_timeout=config.idle_timeout,
@@ -133,6 +149,7 @@ async def serve(
         newcomers,
         upgrades=upgrades,
         max_buffered=max_buffered if workers is None else max_buffered // workers.count,
+        read_first=read_first,
     )
     await listener.add_sockets(sockets, BACKLOG)
     if workers is None or workers.announce:
@@ -199,15 +216,22 @@ def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
 
 def _door(config: Config) -> Door | None:
     """Return the door with what is configured; None if anybody may come in."""
-    origins = None
+    origins = limits = tokens = None
     if config.allowed_origins != "*":
         from edge.origins import Origins
 
         origins = Origins(config.allowed_origins.split(","))
-    tokens = _tokens(config) if config.has_tokens else None
-    if origins is None and tokens is None:
+    if config.max_connections or config.max_connections_per_address or config.connection_rate:
+        from edge.limits import ConnectionLimits
+
+        limits = ConnectionLimits(
+            config.max_connections, config.max_connections_per_address, config.connection_rate
+        )
+    if config.has_tokens:
+        tokens = _tokens(config)
+    if origins is None and limits is None and tokens is None:
         return None
-    return Door(origins, tokens=tokens)
+    return Door(origins, limits, tokens)
 
 
 def _tokens(config: Config) -> "Tokens":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlsplit
@@ -77,6 +77,18 @@ def number(
     return read
 
 
+def zero_or(read: Callable[[str], int]) -> Callable[[str], int]:
+    """Return a reader that also takes 0, which stands for no limit."""
+
+    def read_or_zero(text: str) -> int:
+        try:
+            return 0 if text == "0" else read(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or 0") from None
+
+    return read_or_zero
+
+
 def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
     """Return a reader of names, in any case, for the values that `choices` has under them."""
 
@@ -126,6 +138,19 @@ def read_secrets(text: str) -> tuple[str, ...]:
                 f"... has a secret of {length} bytes (number {number}); {MIN_SECRET} are the least"
             )
     return secrets
+
+
+def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return networks in CIDR notation; an address is a network of one."""
+    networks = []
+    for network in (part.strip() for part in text.split(",") if part.strip()):
+        try:
+            networks.append(ip_network(network))
+        except ValueError as error:
+            raise ValueError(
+                f"{network!r} is not an address or a network such as 10.0.0.0/8: {error}"
+            ) from None
+    return tuple(networks)
 
 
 # What the readers for Redis raise does not have the text, which may have a password.
@@ -178,6 +203,11 @@ RedisDb = Annotated[int, number(parse_int, "a number of a database", 0, 1 << 20)
 # 0 stands for any number.
 Clients = Annotated[int, number(parse_int, "a number of clients", 0, 1 << 30)]
 Processes = Annotated[int, number(parse_int, "a number of processes", 0, MAX_WORKERS)]
+Connections = Annotated[int, number(parse_int, "a number of connections", 0, 1 << 30)]
+# At a lower rate, what is read at once would make a client wait for so long that nobody could tell
+# whether it is still there.
+ByteRate = Annotated[int, zero_or(number(parse_int, "a number of bytes a second", 10_000, 1 << 30))]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], read_networks]
 Lease = Annotated[float, number(parse_float, "a number of seconds", 0.3, 60)]
 
 
@@ -241,6 +271,18 @@ class Config:
     """The issuer (`iss`) that tokens must have; empty for any."""
     auth_audience: Text = ""
     """The audience (`aud`) that tokens must have; empty for those that have none."""
+    max_connections: Connections = 0
+    """How many WebSockets may be open; 0 for any number, here and in the next three."""
+    max_connections_per_address: Connections = 0
+    """How many of them may come from one address, or from one /64 network of IPv6."""
+    connection_rate: Connections = 0
+    """How often such an address may try to open one, in a minute; at once it may do so as often."""
+    byte_rate: ByteRate = 0
+    """Bytes a second that a client may send. One that sends more is read slower. This takes `auto`
+    as the transport."""
+    trusted_proxies: Networks = ()
+    """The addresses or networks, separated by commas, of the proxies that are believed where their
+    connections come from, in X-Forwarded-For or in a header of the PROXY protocol, version 2."""
     max_room_size: Clients = 0
     """How many clients a room may have, on all servers that share it; 0 for any number."""
     redis_url: RedisUrl = field(default="", repr=False)
@@ -268,6 +310,8 @@ class Config:
                 f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
                 f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
             )
+        if self.byte_rate and self.transport == "tornado":
+            raise ConfigError(f"{PREFIX}BYTE_RATE cannot be kept with {PREFIX}TRANSPORT='tornado'")
         if self.workers != 1 and self.transport != "auto":
             raise ConfigError(
                 f"{PREFIX}TRANSPORT={self.transport} cannot move clients between -workers"

@@ -72,16 +72,19 @@ class Visitor:
     address: str
     grant: Grant | None
     limits: Limits | None
+    _is_counted: bool = False
 
     def opened(self) -> None:
         """Count the client: its connection is open."""
         if self.limits is not None:
             self.limits.opened(self.address)
+            self._is_counted = True
 
     def closed(self) -> None:
-        """Count the client no more: its connection is over."""
-        if self.limits is not None:
+        """Count the client no more: its connection is over, if it was ever open."""
+        if self.limits is not None and self._is_counted:
             self.limits.closed(self.address)
+            self._is_counted = False
 
     def moving(self) -> "Visitor":
         """Return what another worker has to know of the client."""

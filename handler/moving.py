@@ -10,8 +10,7 @@ from tornado.httputil import HTTPConnection, HTTPServerRequest
 from tornado.web import Application
 
 from handler.handler import Handler, Moved
-from transport.choice import limits_of
-from transport.protocol import LoopProtocol
+from transport.choice import limits_of, loop_protocol
 from transport.shared import Shared
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class Moving:
         request = HTTPServerRequest("GET", "/connect", connection=_NoConnection())
         handler = Handler(self._application, request, **self._collaborators)
         handler.open_args = (moved,)
-        handler.ws_connection = protocol = LoopProtocol(handler, limits_of(handler), self._shared)
+        handler.ws_connection = protocol = loop_protocol(handler, limits_of(handler), self._shared)
         protocol.resume(moved.received)
         sock.setblocking(False)
         try:

@@ -45,6 +45,9 @@ class Limits:
     standstill: float = 1.0
     """For which a timer must be late to show that the whole process stood still: it was stopped or
     suspended, perhaps together with the network. Then every peer has all of its time again."""
+    byte_rate: int = 0
+    """Bytes a second from the peer; 0 for any number. Beyond that, it is read slower
+    (transport.throttle)."""
 
 
 class State(Enum):

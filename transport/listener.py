@@ -15,11 +15,11 @@ import re
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
@@ -71,6 +71,11 @@ which then seems to have come while fewer files were open, and so on until all f
 WARNING_INTERVAL = 60.0
 """Seconds between two log records that there are too many clients."""
 
+Peer = tuple[Any, ...] | None
+"""The address of a socket, which begins with host and port; None if it is not known."""
+
+ReadFirst = Callable[[asyncio.BaseProtocol, Callable[[Peer], object]], asyncio.BaseProtocol]
+
 
 class Listener:
     """Serves an application on listening sockets."""
@@ -84,6 +89,7 @@ class Listener:
         *,
         upgrades: bool = True,
         max_buffered: int = sys.maxsize,
+        read_first: ReadFirst | None = None,
     ) -> None:
         """Drop a connection whose first head has not come after `handshake_timeout` seconds.
 
@@ -96,11 +102,15 @@ class Listener:
         to what is passed on to it: upgrades have no TLS (`ssl_options`), and their client's address
         is that of the socket (`xheaders`). For these two, give the sockets to `http_server` itself.
         Without `upgrades`, requests to upgrade are passed on too.
+
+        `read_first` makes what reads the beginning of a connection, which may tell from where that
+        comes, and then gives it to the protocol.
         """
         self.application = application
         self.http_server = http_server
         self.handshake_timeout = handshake_timeout
         self.upgrades = upgrades
+        self.read_first = read_first
         self.shared = Shared(Buffers(max_buffered))
         self.line = Line()
         self.newcomers = newcomers
@@ -120,10 +130,14 @@ class Listener:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             self._servers.append(
-                await loop.create_server(
-                    lambda: UpgradeConnection(self), sock=listening, backlog=backlog
-                )
+                await loop.create_server(self._protocol, sock=listening, backlog=backlog)
             )
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        connection = UpgradeConnection(self)
+        if self.read_first is None:
+            return connection
+        return self.read_first(connection, connection.comes_from)
 
     def accepted(self, connection: "UpgradeConnection", fd: int) -> None:
         """Take note of a connection, and warn if its file is the last one that may be open.
@@ -136,13 +150,13 @@ class Listener:
         if fd == self._max_files - 1:
             self.full()
 
-    def take_back(self, sock: socket.socket, received: bytes) -> None:
+    def take_back(self, peer: Peer, sock: socket.socket, received: bytes) -> None:
         """Serve a connection of the HTTP server, of which this has come, as if it were new."""
-        task = asyncio.get_running_loop().create_task(self._take_back(sock, received))
+        task = asyncio.get_running_loop().create_task(self._take_back(peer, sock, received))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _take_back(self, sock: socket.socket, received: bytes) -> None:
+    async def _take_back(self, peer: Peer, sock: socket.socket, received: bytes) -> None:
         try:
             _, connection = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: UpgradeConnection(self), sock
@@ -150,6 +164,7 @@ class Listener:
         except OSError:
             sock.close()
         else:
+            connection.comes_from(peer)
             connection.data_received(received)
 
     def make_room(self, fd: int) -> None:
@@ -204,12 +219,16 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.context = _Context(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
+        self.comes_from(transport.get_extra_info("peername"))
         self._listener.accepted(self, transport.get_extra_info("socket").fileno())
         self._timeout = asyncio.get_running_loop().call_later(
             self._listener.handshake_timeout, self.abort
         )
+
+    def comes_from(self, peer: Peer) -> None:
+        """Take note of where the connection comes from; a proxy may tell that later."""
+        self._peer = peer
+        self.context = _Context(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -306,7 +325,6 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
     def _pass_on(self) -> None:
         """Give the connection to the HTTPServer, with everything that has come."""
         server = self._listener.http_server
-        address = self._transport.get_extra_info("peername")
         try:
             fd = os.dup(self._transport.get_extra_info("socket").fileno())
         except OSError:  # This connection has the last file that may be open.
@@ -323,11 +341,11 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
             self._listener.handshake_timeout,
             self._listener.line,
             self._listener.newcomers,
-            self._listener.take_back if self._listener.upgrades else None,
+            partial(self._listener.take_back, self._peer) if self._listener.upgrades else None,
             max_buffer_size=server.max_buffer_size,
             read_chunk_size=server.read_chunk_size,
         )
-        server.handle_stream(stream, address)
+        server.handle_stream(stream, cast(tuple[Any, ...], self._peer))
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._transport.write(refuse(status))

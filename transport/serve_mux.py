@@ -17,11 +17,20 @@ class ServeMux(Application):
     """An application whose routes see a path as Go does: decoded, and without the host before it.
 
     Only `paths` are decoded: files that are served beside them have plain names.
+
+    `client_address` returns from which address a request comes, if that is not its connection's.
     """
 
-    def __init__(self, handlers: list[Any], paths: Collection[str], **settings: Any) -> None:
+    def __init__(
+        self,
+        handlers: list[Any],
+        paths: Collection[str],
+        client_address: Callable[[HTTPServerRequest], str] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(handlers, **settings)
         self._paths = paths
+        self._client_address = client_address
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         # A proxy may pass on what it is asked for itself: `http://host/path` (RFC 9112, 3.2.2).
@@ -29,6 +38,8 @@ class ServeMux(Application):
         if not path.startswith("/"):
             path = _AUTHORITY.sub("", path) or "/"
         request.path = unquote(path) if unquote(path) in self._paths else path
+        if self._client_address is not None:
+            request.remote_ip = self._client_address(request)
         # No request has a use for a body, and Tornado refuses those which it cannot read.
         if "Content-Type" in request.headers:
             del request.headers["Content-Type"]

@@ -1,6 +1,7 @@
 """The settings: which source takes precedence, and which values are refused."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,11 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_AUTH_PUBLIC_KEYS",
         "SIGNALING_AUTH_ISSUER",
         "SIGNALING_AUTH_AUDIENCE",
+        "SIGNALING_MAX_CONNECTIONS",
+        "SIGNALING_MAX_CONNECTIONS_PER_ADDRESS",
+        "SIGNALING_CONNECTION_RATE",
+        "SIGNALING_BYTE_RATE",
+        "SIGNALING_TRUSTED_PROXIES",
         "SIGNALING_MAX_ROOM_SIZE",
         "REDIS_URL",
         "REDIS_HOST",
@@ -70,6 +76,8 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_ICE_SERVERS": "[]",
         "SIGNALING_ALLOWED_ORIGINS": "null",
         "SIGNALING_AUTH_SECRETS": "7" * 32,
+        "SIGNALING_BYTE_RATE": "0",
+        "SIGNALING_TRUSTED_PROXIES": "::1",
         "SIGNALING_SHUTDOWN_TIMEOUT": "2",
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
@@ -81,6 +89,10 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         auth_public_keys="7",
         auth_issuer="7",
         auth_audience="7",
+        max_connections=7,
+        max_connections_per_address=7,
+        connection_rate=7,
+        trusted_proxies=(ip_network("::1"),),
         max_room_size=7,
         redis_url="redis://r",
         redis_host="7",

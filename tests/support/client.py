@@ -150,10 +150,13 @@ async def read_response(reader: asyncio.StreamReader, method: str = "GET") -> Re
     return Response(status, headers, await reader.readexactly(length))
 
 
-async def http(url: str, request: bytes) -> Response:
-    """Send ``request`` to the server at ``url`` on a new connection; return the answer."""
+async def http(url: str, request: bytes, source: str | None = None) -> Response:
+    """Send ``request`` to the server at ``url`` on a new connection; return the answer.
+
+    The connection comes from the address ``source``, if that is given.
+    """
     async with asyncio.timeout(TIME_LIMIT):
-        connection = await Connection.open(url)
+        connection = await Connection.open(url, source=source)
         connection.write(request)
         response = await read_response(connection.reader, request.split(b" ", 1)[0].decode())
         connection.abort()
@@ -174,11 +177,14 @@ class Connection:
         self.writer = writer
 
     @classmethod
-    async def open(cls, url: str, *, receive_buffer: int | None = None) -> Self:
+    async def open(
+        cls, url: str, *, receive_buffer: int | None = None, source: str | None = None
+    ) -> Self:
         """Connect to the host and port of ``url``.
 
         ``receive_buffer`` limits, in bytes, what the kernel takes in for a client that stops
-        reading.
+        reading. The connection comes from the address ``source``, if that is given; on Linux, all
+        that begin with 127 are there.
         """
         parts = urlsplit(url)
         # asyncio sets TCP_NODELAY only if the protocol is named.
@@ -188,6 +194,8 @@ class Connection:
             # It limits the window that TCP advertises only if it is set before connecting.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
+            if source is not None:
+                sock.bind((source, 0))
             address = (parts.hostname, parts.port or 80)
             await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:
@@ -254,16 +262,19 @@ class Client(Connection):
         headers: Mapping[str, str] | None = None,
         pipelined: bytes = b"",
         receive_buffer: int | None = None,
+        source: str | None = None,
+        before: bytes = b"",
     ) -> Self:
         """Connect and shake hands.
 
-        ``pipelined`` goes out in the same segment as the request. Raises :exc:`HandshakeError`.
+        ``before`` and ``pipelined`` go out in the same segment as the request, before and after it.
+        The other options are those of :meth:`open`. Raises :exc:`HandshakeError`.
         """
         async with asyncio.timeout(TIME_LIMIT):
-            client = await cls.open(url, receive_buffer=receive_buffer)
+            client = await cls.open(url, receive_buffer=receive_buffer, source=source)
             parts = urlsplit(url)
             path = parts.path + (f"?{parts.query}" if parts.query else "")
-            client.write(upgrade_request(parts.netloc, path, headers) + pipelined)
+            client.write(before + upgrade_request(parts.netloc, path, headers) + pipelined)
             client.response = await read_response(client.reader)
         if client.response.status != 101:
             client.abort()

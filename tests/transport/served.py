@@ -120,7 +120,7 @@ class Served:
         self,
         handler: type[WebSocketHandler],
         tornado: bool,
-        limits: dict[str, float],
+        limits: dict[str, Any],
         listener: dict[str, Any],
         http_server: dict[str, Any],
         settings: dict[str, Any],
@@ -200,7 +200,7 @@ async def served(
     upgrades: bool = True,
     buffer: int | None = None,
     ssl_options: SSLContext | None = None,
-    limits: dict[str, float] | None = None,
+    limits: dict[str, Any] | None = None,
     listener: dict[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:

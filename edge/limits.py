@@ -1,0 +1,124 @@
+"""Limits how many connections there may be, for all addresses together and for each of them."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from http import HTTPStatus
+from math import ceil
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from time import monotonic
+
+from tornado.httputil import HTTPServerRequest
+
+from edge.door import Refused
+
+MAX_SOURCES = 65536
+"""Sources whose rate is known. Beyond, the one whose last attempt was the longest ago is forgotten,
+so that an attack from very many takes no more than 11 MB."""
+
+MINUTE = 60.0
+
+_IPV4 = bytes(10) + b"\xff\xff"
+"""What an address of IPv4 begins with that is written as one of IPv6 (RFC 4291, section 2.5.5)."""
+
+
+class Rate:
+    """A rate for each source: so many attempts at once, and as many in a minute after that.
+
+    This is the generic cell rate algorithm (ITU-T I.371): all that is known of a source is when it
+    will have paid for its attempts. Times are in seconds, of any clock that only goes forward.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._interval = MINUTE / per_minute
+        # Half an interval is for rounding errors.
+        self._credit = MINUTE - self._interval / 2
+        self._paid: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._paid)
+
+    def wait(self, source: str, now: float) -> float:
+        """Return how long the source has to wait before its next attempt; 0.0 for not at all."""
+        return max(self._paid.get(source, now) - now - self._credit, 0.0)
+
+    def spend(self, source: str, now: float) -> None:
+        """Charge the source for an attempt."""
+        paid = self._paid
+        paid[source] = max(paid.get(source, now), now) + self._interval
+        paid.move_to_end(source)
+        # Those which have paid are as good as unknown. At most two, so that this never takes long.
+        for _ in range(2):
+            if next(iter(paid.values())) <= now or len(paid) > MAX_SOURCES:
+                paid.popitem(last=False)
+
+
+class ConnectionLimits:
+    """Counts WebSockets that are open, and attempts to open one. 0 stands for no limit."""
+
+    def __init__(
+        self,
+        most: int = 0,
+        most_per_address: int = 0,
+        rate: int = 0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`most` may be open, `most_per_address` from one, which has `rate` attempts a minute."""
+        self._most = most
+        self._most_per_source = most_per_address
+        self._rate = Rate(rate) if rate else None
+        self._clock = clock
+        self._total = 0
+        self._open: Counter[str] = Counter()
+
+    def check(self, request: HTTPServerRequest) -> None:
+        source = source_of(request.remote_ip or "")
+        self._check_rate(source)
+        self._check_room(source)
+
+    def enter(self, request: HTTPServerRequest) -> None:
+        """Charge the address for an attempt, even if that is refused because all is full.
+
+        An attempt beyond the rate is free: a client that tries too often does not make others at
+        its address wait longer.
+        """
+        source = source_of(request.remote_ip or "")
+        self._check_rate(source)
+        if self._rate is not None:
+            self._rate.spend(source, self._clock())
+        self._check_room(source)
+
+    def opened(self, address: str) -> None:
+        self._total += 1
+        self._open[source_of(address)] += 1
+
+    def closed(self, address: str) -> None:
+        source = source_of(address)
+        self._total -= 1
+        self._open[source] -= 1
+        if not self._open[source]:
+            del self._open[source]
+
+    def _check_rate(self, source: str) -> None:
+        wait = 0.0 if self._rate is None else self._rate.wait(source, self._clock())
+        if wait:
+            seconds = str(ceil(wait))
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "full", {"Retry-After": seconds})
+
+    def _check_room(self, source: str) -> None:
+        if self._most and self._total >= self._most:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full")
+        if self._most_per_source and self._open[source] >= self._most_per_source:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "full")
+
+
+def source_of(address: str) -> str:
+    """Return what counts as one address: one of IPv4, or 64 bits of one of IPv6.
+
+    A host chooses the other 64 bits itself, and may change them (RFC 8981).
+    """
+    if ":" not in address:
+        return address
+    ip = inet_pton(AF_INET6, address.partition("%")[0])
+    if ip.startswith(_IPV4):
+        return inet_ntop(AF_INET, ip[len(_IPV4) :])
+    return ip[:8].hex()
