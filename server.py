@@ -123,7 +123,7 @@ async def serve(
         "config": config,
         "connections": connections,
         "large_rooms": large_rooms,
-        "door": _door(config),
+        "door": _door(config, workers),
         "workers": workers,
     }
     app = make_app(
@@ -214,7 +214,7 @@ def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
     )
 
 
-def _door(config: Config) -> Door | None:
+def _door(config: Config, workers: "Workers | None") -> Door | None:
     """Return the door with what is configured; None if anybody may come in."""
     origins = limits = tokens = None
     if config.allowed_origins != "*":
@@ -225,7 +225,10 @@ def _door(config: Config) -> Door | None:
         from edge.limits import ConnectionLimits
 
         limits = ConnectionLimits(
-            config.max_connections, config.max_connections_per_address, config.connection_rate
+            config.max_connections,
+            config.max_connections_per_address,
+            config.connection_rate,
+            shared=None if workers is None else workers.tallies,
         )
     if config.has_tokens:
         tokens = _tokens(config)

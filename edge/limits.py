@@ -6,6 +6,7 @@ from http import HTTPStatus
 from math import ceil
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from time import monotonic
+from typing import Protocol
 
 from tornado.httputil import HTTPServerRequest
 
@@ -16,6 +17,9 @@ MAX_SOURCES = 65536
 so that an attack from very many takes no more than 11 MB."""
 
 MINUTE = 60.0
+
+ALL = "all"
+"""The name by which all connections are counted, which is no address."""
 
 _IPV4 = bytes(10) + b"\xff\xff"
 """What an address of IPv4 begins with that is written as one of IPv6 (RFC 4291, section 2.5.5)."""
@@ -52,6 +56,44 @@ class Rate:
                 paid.popitem(last=False)
 
 
+class Counts:
+    """Counts of one process by name."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, name: str, amount: int) -> None:
+        self._counts[name] += amount
+        if not self._counts[name]:
+            del self._counts[name]
+
+    def count(self, name: str) -> int:
+        return self._counts[name]
+
+
+class Shared(Protocol):
+    """What several processes know together; see `workers.tallies`."""
+
+    def add(self, name: str, amount: int) -> None: ...
+    def count(self, name: str) -> int: ...
+    def put(self, name: str, time: float) -> None: ...
+    def time(self, name: str) -> float: ...
+
+
+class SharedRate(Rate):
+    """A rate of attempts at several processes."""
+
+    def __init__(self, per_minute: int, shared: Shared) -> None:
+        super().__init__(per_minute)
+        self._shared = shared
+
+    def wait(self, source: str, now: float) -> float:
+        return max(self._shared.time(source) - now - self._credit, 0.0)
+
+    def spend(self, source: str, now: float) -> None:
+        self._shared.put(source, max(self._shared.time(source), now) + self._interval)
+
+
 class ConnectionLimits:
     """Counts WebSockets that are open, and attempts to open one. 0 stands for no limit."""
 
@@ -61,14 +103,19 @@ class ConnectionLimits:
         most_per_address: int = 0,
         rate: int = 0,
         clock: Callable[[], float] = monotonic,
+        shared: Shared | None = None,
     ) -> None:
-        """`most` may be open, `most_per_address` from one, which has `rate` attempts a minute."""
+        """`most` may be open, `most_per_address` from one, which has `rate` attempts a minute.
+
+        With `shared`, those of all processes are counted that share it.
+        """
         self._most = most
         self._most_per_source = most_per_address
-        self._rate = Rate(rate) if rate else None
+        self._rate: Rate | None = None
+        if rate:
+            self._rate = Rate(rate) if shared is None else SharedRate(rate, shared)
         self._clock = clock
-        self._total = 0
-        self._open: Counter[str] = Counter()
+        self._open = Counts() if shared is None else shared
 
     def check(self, request: HTTPServerRequest) -> None:
         source = source_of(request.remote_ip or "")
@@ -88,15 +135,12 @@ class ConnectionLimits:
         self._check_room(source)
 
     def opened(self, address: str) -> None:
-        self._total += 1
-        self._open[source_of(address)] += 1
+        self._open.add(ALL, 1)
+        self._open.add(source_of(address), 1)
 
     def closed(self, address: str) -> None:
-        source = source_of(address)
-        self._total -= 1
-        self._open[source] -= 1
-        if not self._open[source]:
-            del self._open[source]
+        self._open.add(ALL, -1)
+        self._open.add(source_of(address), -1)
 
     def _check_rate(self, source: str) -> None:
         wait = 0.0 if self._rate is None else self._rate.wait(source, self._clock())
@@ -105,9 +149,9 @@ class ConnectionLimits:
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "full", {"Retry-After": seconds})
 
     def _check_room(self, source: str) -> None:
-        if self._most and self._total >= self._most:
+        if self._most and self._open.count(ALL) >= self._most:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full")
-        if self._most_per_source and self._open[source] >= self._most_per_source:
+        if self._most_per_source and self._open.count(source) >= self._most_per_source:
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "full")
 
 

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import process
 from workers.post import inboxes
+from workers.tallies import Tallies
 from workers.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Supervisor:
     def __init__(self, count: int, run: Callable[[Workers], int]) -> None:
         self._run = run
         self._inboxes = inboxes(count)
+        self._tallies = Tallies(count)
         self._alive, self._mine = socket.socketpair()
         self._numbers: dict[int, int] = {}  # By the ids of the processes.
         self._started: dict[int, float] = {}
@@ -75,7 +77,9 @@ class Supervisor:
             self._mine.close()
             process.begin()
             announce = number == 0 and not self._started
-            code = self._run(Workers(self._inboxes, number, self._alive, announce))
+            self._tallies.begin(number)
+            workers = Workers(self._inboxes, number, self._alive, self._tallies, announce)
+            code = self._run(workers)
         except BaseException:
             print_exc()
         finally:

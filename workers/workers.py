@@ -11,16 +11,23 @@ from typing import Any
 from zlib import crc32
 
 from workers.post import Inbox, Post
+from workers.tallies import Tallies
 
 
 class Workers:
     """The workers, as one of them sees them. Each is known by its number, from 0."""
 
     def __init__(
-        self, inboxes: Sequence[Inbox], number: int, alive: socket.socket, announce: bool
+        self,
+        inboxes: Sequence[Inbox],
+        number: int,
+        alive: socket.socket,
+        tallies: Tallies,
+        announce: bool,
     ) -> None:
         """`alive` is at its end when the process that has started the workers is gone."""
         self.number = number
+        self.tallies = tallies
         self.announce = announce
         """Whether to log for all of them what there is to know at the start."""
         self.count = len(inboxes)

@@ -12,7 +12,16 @@ from zlib import crc32
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.support.client import TIME_LIMIT, ClosedError, Opcode, close_frame, frame, text_frame
+from tests.edge.asking import ice_servers
+from tests.support.client import (
+    TIME_LIMIT,
+    ClosedError,
+    HandshakeError,
+    Opcode,
+    close_frame,
+    frame,
+    text_frame,
+)
 from tests.support.cluster import wait_until_ready
 from tests.support.peer import Peer, failed, leave_client, message, new_client, offer
 from tests.support.server_process import ServerProcess, run_main, server_process
@@ -225,6 +234,30 @@ async def test_one_for_each_processor() -> None:
             await until(lambda: len(workers_of(server)) == processors)
         else:
             assert workers_of(server) == []
+
+
+async def test_limits_are_those_of_all_workers(connect: Connect) -> None:
+    env = {"SIGNALING_MAX_CONNECTIONS_PER_ADDRESS": "4", "SIGNALING_CONNECTION_RATE": "9", **SOON}
+    with server_process("-workers", "2", env=env) as server:
+        peers = [await connect(server, room_of(number % 2)) for number in range(4)]
+        for _ in range(3):
+            with pytest.raises(HandshakeError) as refused:
+                await connect(server)
+            assert refused.value.response.status == 429
+            assert "retry-after" not in refused.value.response.headers
+        await peers[0].join(room_of(1))  # Which may be another worker's.
+        os.kill(workers_of(server)[1], signal.SIGKILL)
+        for peer in peers:
+            if not peer.reader.at_eof():
+                peer.abort()
+        async with asyncio.timeout(TIME_LIMIT):
+            while (await ice_servers(server.url)).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        for _ in range(2):
+            (await connect(server)).abort()
+        with pytest.raises(HandshakeError) as refused:
+            await connect(server)
+        assert int(refused.value.response.headers["retry-after"]) in range(1, 8)
 
 
 async def test_a_full_room(connect: Connect) -> None:
