@@ -50,8 +50,8 @@ def make_app(
 ) -> Application:
     """Return the application. Open connections are in `connections` until they are gone.
 
-    `ice_servers` returns the ICE servers for a client, in JSON; without it they are those of the
-    settings.
+    `ice_servers` returns the answer to a client that asks for ICE servers, in JSON; without it
+    that has those of the settings.
     """
     collaborators = {
         "manager": manager,
@@ -60,7 +60,8 @@ def make_app(
         "large_rooms": large_rooms,
         "door": door,
     }
-    ice = {"door": door, "ice_servers": ice_servers or (lambda grant: config.ice_servers)}
+    answer = f'{{"iceServers":{config.ice_servers}}}'
+    ice = {"door": door, "ice_servers": ice_servers or (lambda grant: answer)}
     return ServeMux(
         [
             (r"/health", respond(200, "OK")),
@@ -99,6 +100,7 @@ async def serve(config: Config) -> None:
         large_rooms,
         lambda: cluster is None or cluster.ready,
         _door(config),
+        _turn(config),
     )
     http_server = HTTPServer(
         app,
@@ -179,6 +181,16 @@ def _door(config: Config) -> Door | None:
     if origins is None:
         return None
     return Door(origins)
+
+
+def _turn(config: Config) -> Callable[[Grant | None], str] | None:
+    """Return what gives clients the ICE servers and the TURN server; None without the latter."""
+    if not config.turn_urls:
+        return None
+    from edge.turn import Turn
+
+    turn = Turn(config.turn_urls, config.turn_secret, config.turn_ttl, config.ice_servers)
+    return turn.ice_servers
 
 
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlsplit
 
 from config.env_file import EnvFileError, parse_env_file
-from config.ice_servers import read_ice_servers
+from config.ice_servers import read_ice_servers, read_turn_urls
 from config.numbers import parse_float, parse_int
 
 PREFIX = "SIGNALING_"
@@ -144,6 +144,8 @@ ShutdownSeconds = Annotated[float, number(parse_float, "a number of seconds", 0.
 Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
+TurnUrls = Annotated[tuple[str, ...], read_turn_urls]
+WholeSeconds = Annotated[int, number(parse_int, "a whole number of seconds", 1, 86400)]
 Text = Annotated[str, str]
 Origins = Annotated[tuple[str, ...], read_origins]
 RedisHost = Annotated[str, read_redis_host]
@@ -201,7 +203,14 @@ class Config:
         default='[{"urls":"stun:stun.l.google.com:19302"}]',
         repr=False,  # It may have credentials.
     )
-    """The ICE servers of the demo page, in JSON. Every visitor is given them."""
+    """The ICE servers, in JSON. Every client that asks for them is given them."""
+    turn_urls: TurnUrls = ()
+    """The URLs of a TURN server that shares `turn_secret`. Clients are given it with the ICE
+    servers, each with a user name and a password of its own that expire."""
+    turn_secret: Text = field(default="", repr=False)
+    """The TURN server's secret (coturn's `static-auth-secret`)."""
+    turn_ttl: WholeSeconds = 3600
+    """Seconds for which a client may use its password to begin relaying."""
     allowed_origins: Origins = ()
     """The origins from which pages may connect, separated by commas, as browsers send them:
     `https://example.com`, or `https://*.example.com` for every name below that one. Empty, or `*`
@@ -230,6 +239,10 @@ class Config:
                 f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
                 f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
             )
+        if self.turn_urls and not self.turn_secret:
+            raise ConfigError(f"{PREFIX}TURN_URLS needs {PREFIX}TURN_SECRET")
+        if self.turn_secret and not self.turn_urls:
+            raise ConfigError(f"{PREFIX}TURN_SECRET needs {PREFIX}TURN_URLS")
 
     @property
     def redis(self) -> str:

@@ -36,7 +36,7 @@ def blocks(language: str) -> list[str]:
 def defaults() -> list[tuple[str, str]]:
     """Return each variable with its default as one would write it, in the order of Config."""
     return [
-        (variable, re.sub(r"\.0$", "", str(getattr(Config, name))))
+        (variable, re.sub(r"\.0$|^\(\)$", "", str(getattr(Config, name))))
         for variable, (name, _) in variables().items()
     ]
 

@@ -47,6 +47,9 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_TRANSPORT",
         "SIGNALING_LOG_LEVEL",
         "SIGNALING_ICE_SERVERS",
+        "SIGNALING_TURN_URLS",
+        "SIGNALING_TURN_SECRET",
+        "SIGNALING_TURN_TTL",
         "SIGNALING_ALLOWED_ORIGINS",
         "SIGNALING_MAX_ROOM_SIZE",
         "REDIS_URL",
@@ -63,6 +66,7 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_TRANSPORT": "tornado",
         "SIGNALING_LOG_LEVEL": "DEBUG",
         "SIGNALING_ICE_SERVERS": "[]",
+        "SIGNALING_TURN_URLS": "turn:t",
         "SIGNALING_ALLOWED_ORIGINS": "null",
         "SIGNALING_SHUTDOWN_TIMEOUT": "2",
     }
@@ -70,6 +74,9 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
     assert config == Config(
         *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"),
         ice_servers="[]",
+        turn_urls=("turn:t",),
+        turn_secret="7",
+        turn_ttl=7,
         allowed_origins=("null",),
         max_room_size=7,
         redis_url="redis://r",
