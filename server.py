@@ -69,7 +69,7 @@ def make_app(
             (r"/ice-servers", IceServersHandler, ice),
             (r"/connect", Handler, collaborators),
             (r"/ws", Handler, collaborators),
-            *(demo_routes(config.ice_servers) if config.demo else []),
+            *(demo_routes() if config.demo else []),
             (r".*", respond(404, "404 page not found\n")),
         ],
         PATHS,
