@@ -43,7 +43,7 @@ def gate() -> Iterator[Gatekeeper]:
 
 
 @pytest.fixture
-def page(open_tab: OpenTab, demo: str, gate: Gatekeeper) -> Page:
+def page(gate: Gatekeeper, open_tab: OpenTab, demo: str) -> Page:
     """Open a page of the demo's server, on which `use` makes a client of the gatekeeper's."""
     return sdk_page(open_tab, demo)
 
@@ -253,7 +253,7 @@ def test_trying_again(
 
 
 def test_a_call_is_not_cut(
-    page: Page, open_tab: OpenTab, demo: str, gate: Gatekeeper, complaints: list[str]
+    page: Page, gate: Gatekeeper, open_tab: OpenTab, demo: str, complaints: list[str]
 ) -> None:
     """Members whose media flow stay, and the client tries again, until all have gone."""
     complaints.append(REFUSED)
@@ -324,7 +324,7 @@ def join_two(open_tab: OpenTab, demo: str, url: str, options: str) -> tuple[Page
     ],
 )
 def test_ice_servers(
-    open_tab: OpenTab, demo: str, gate: Gatekeeper, options: str, expected: list[str]
+    gate: Gatekeeper, open_tab: OpenTab, demo: str, options: str, expected: list[str]
 ) -> None:
     """They are the page's or else the server's, wherever the page is."""
     gate.answer = {"iceServers": [{"urls": "stun:127.0.0.1:1"}]}
@@ -351,7 +351,7 @@ def test_the_real_server(open_tab: OpenTab, demo: str) -> None:
 
 @pytest.mark.parametrize("answer", ["status", "nonsense", "nothing"])
 def test_without_an_answer(
-    open_tab: OpenTab, demo: str, gate: Gatekeeper, complaints: list[str], answer: str
+    gate: Gatekeeper, open_tab: OpenTab, demo: str, complaints: list[str], answer: str
 ) -> None:
     """A server that knows no `/ice-servers`, or is slow, keeps nobody from joining."""
     complaints.append(REFUSED)
@@ -383,7 +383,7 @@ def test_what_the_browser_refuses(page: Page, gate: Gatekeeper) -> None:
     assert page.evaluate(REASON, "room") == "joined"
 
 
-def test_renewal(open_tab: OpenTab, demo: str, gate: Gatekeeper) -> None:
+def test_renewal(gate: Gatekeeper, open_tab: OpenTab, demo: str) -> None:
     """When half of their time is over, the servers are asked for again, with a token.
 
     Connections that are there are told of the new ones.

@@ -31,7 +31,7 @@ def gate() -> Iterator[Gatekeeper]:
 GOOD = ("e30.e30.first", "e30.e30.other_-")
 
 
-def test_a_link_with_a_token(open_tab: OpenTab, gate: Gatekeeper) -> None:
+def test_a_link_with_a_token(gate: Gatekeeper, open_tab: OpenTab) -> None:
     """It names the room, and its token lets the user in, now and after a reload."""
     page = open_tab(f"{gate.url}#caf%C3%A9%20%26&token={GOOD[1]}")
     expect(page.locator("#lobby h1")).to_have_text("Join café &")
@@ -44,7 +44,7 @@ def test_a_link_with_a_token(open_tab: OpenTab, gate: Gatekeeper) -> None:
     assert set(gate.asked) == {GOOD[1]}
 
 
-def test_a_token_is_not_passed_on(open_tab: OpenTab, gate: Gatekeeper) -> None:
+def test_a_token_is_not_passed_on(gate: Gatekeeper, open_tab: OpenTab) -> None:
     """It is neither in the address, nor in the link for others, nor where other tabs find it."""
     page = open_tab(f"{gate.url}#room&token={GOOD[0]}")
     requests: list[str] = []
@@ -64,7 +64,7 @@ def test_a_token_is_not_passed_on(open_tab: OpenTab, gate: Gatekeeper) -> None:
 
 
 def test_another_link_in_the_same_tab(
-    open_tab: OpenTab, gate: Gatekeeper, complaints: list[str]
+    gate: Gatekeeper, open_tab: OpenTab, complaints: list[str]
 ) -> None:
     """Its token takes the place of the first, also when that was not accepted."""
     complaints.append(REFUSED)
@@ -78,7 +78,7 @@ def test_another_link_in_the_same_tab(
     expect(page.locator("#call h1")).to_have_text("other")
 
 
-def test_without_a_token(open_tab: OpenTab, gate: Gatekeeper) -> None:
+def test_without_a_token(gate: Gatekeeper, open_tab: OpenTab) -> None:
     """A server that asks for none is sent none, and an ampersand may be part of a room's name."""
     gate.refuses = lambda token: None
     page = open_tab(f"{gate.url}#a&b&token=")
@@ -99,7 +99,7 @@ REASONS = [
 
 @pytest.mark.parametrize(("refused", "text"), REASONS)
 def test_each_reason_in_the_lobby(
-    open_tab: OpenTab, gate: Gatekeeper, complaints: list[str], refused: Refusal, text: str
+    gate: Gatekeeper, open_tab: OpenTab, complaints: list[str], refused: Refusal, text: str
 ) -> None:
     """The lobby says it in words, and stays."""
     complaints.append(REFUSED)
@@ -110,7 +110,7 @@ def test_each_reason_in_the_lobby(
     expect(page.locator("#join")).to_have_text("Join")
 
 
-def two(open_tab: OpenTab, gate: Gatekeeper) -> tuple[Page, Page]:
+def two(gate: Gatekeeper, open_tab: OpenTab) -> tuple[Page, Page]:
     """Open two tabs that are in a call."""
     tabs = tuple(open_tab(f"{gate.url}#room&token={token}") for token in GOOD)
     for tab in tabs:
@@ -124,11 +124,11 @@ def two(open_tab: OpenTab, gate: Gatekeeper) -> tuple[Page, Page]:
 
 @pytest.mark.parametrize(("refused", "text"), REASONS)
 def test_each_reason_in_a_call(
-    open_tab: OpenTab, gate: Gatekeeper, complaints: list[str], refused: Refusal, text: str
+    gate: Gatekeeper, open_tab: OpenTab, complaints: list[str], refused: Refusal, text: str
 ) -> None:
     """When the client cannot reconnect, the call says why and goes on."""
     complaints.append(REFUSED)
-    tabs = two(open_tab, gate)
+    tabs = two(gate, open_tab)
     gate.refuses = lambda token: refused
     gate.cut()
     for tab in tabs:
@@ -140,7 +140,7 @@ def test_each_reason_in_a_call(
 
 
 def test_a_call_that_nobody_is_left_in(
-    open_tab: OpenTab, gate: Gatekeeper, complaints: list[str]
+    gate: Gatekeeper, open_tab: OpenTab, complaints: list[str]
 ) -> None:
     """When the client gives up, the page says why and returns to the lobby."""
     complaints.append(REFUSED)
