@@ -104,6 +104,15 @@ def read_origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def read_turn_secret(text: str) -> str:
+    """Return the secret. What it raises does not have it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("... is not UTF-8") from None
+    return text
+
+
 # What the readers for Redis raise does not have the text, which may have a password.
 
 
@@ -145,6 +154,7 @@ Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
 TurnUrls = Annotated[tuple[str, ...], read_turn_urls]
+TurnSecret = Annotated[str, read_turn_secret]
 WholeSeconds = Annotated[int, number(parse_int, "a whole number of seconds", 1, 86400)]
 Text = Annotated[str, str]
 Origins = Annotated[tuple[str, ...], read_origins]
@@ -207,7 +217,7 @@ class Config:
     turn_urls: TurnUrls = ()
     """The URLs of a TURN server that shares `turn_secret`. Clients are given it with the ICE
     servers, each with a user name and a password of its own that expire."""
-    turn_secret: Text = field(default="", repr=False)
+    turn_secret: TurnSecret = field(default="", repr=False)
     """The TURN server's secret (coturn's `static-auth-secret`)."""
     turn_ttl: WholeSeconds = 3600
     """Seconds for which a client may use its password to begin relaying."""

@@ -66,13 +66,14 @@ class Gatekeeper:
 
     def cut(self) -> None:
         """Close the connection of every client."""
-        self.loop.call_soon_threadsafe(lambda: [it.close() for it in [*self.clients.values()]])
+        for client in [*self.clients.values()]:
+            self.loop.call_soon_threadsafe(client.close)
 
 
 class Everything:
     """What everybody is granted."""
 
-    subject = None
+    subject: str | None = None
 
     def allows(self, room_id: str) -> bool:
         return True
@@ -113,7 +114,7 @@ class Client(WebSocketHandler):
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return subprotocols[0] if subprotocols else None
 
-    def open(self) -> None:  # type: ignore[override]
+    def open(self) -> None:
         self.gatekeeper.clients[self.id] = self
         self.tell("notify-client-id", {"client_id": self.id})
 

@@ -198,6 +198,12 @@ def test_invalid_urls(urls: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_secret_that_is_no_text() -> None:
+    """It is not shown either."""
+    with pytest.raises(ConfigError, match=r"^SIGNALING_TURN_SECRET=\.\.\. is not UTF-8$"):
+        Config.from_environ(SETTINGS | {"SIGNALING_TURN_SECRET": "north\udcff"})
+
+
 @pytest.mark.parametrize("seconds", ["0", "1.5", "1h", "86401"])
 def test_invalid_time(seconds: str) -> None:
     with pytest.raises(ConfigError, match=f"^SIGNALING_TURN_TTL='{seconds}' is not a whole number"):
