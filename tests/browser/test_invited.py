@@ -49,6 +49,7 @@ def test_a_token_is_not_passed_on(gate: Gatekeeper, open_tab: OpenTab) -> None:
     page = open_tab(f"{gate.url}#room&token={GOOD[0]}")
     requests: list[str] = []
     page.on("request", lambda it: requests.append(f"{it.url} {it.headers.get('referer')}"))
+    assert page.url == f"{gate.url}#room"
     enter(page, "room")
     assert page.url == f"{gate.url}#room"
     expect(page.locator(".invitation-link")).to_have_text(f"{gate.url}#room")
