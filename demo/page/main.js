@@ -23,6 +23,11 @@ function newClient() {
 takeTokenFromAddress();
 window.addEventListener("hashchange", takeTokenFromAddress);
 
+// A preview that has no picture yet would keep the page loading, without a camera for ever.
+if (document.readyState !== "complete") {
+  await new Promise((loaded) => window.addEventListener("load", loaded, { once: true }));
+}
+
 let client = newClient();
 const devices = new Devices(client);
 
