@@ -55,9 +55,10 @@ def make_app(
 ) -> Application:
     """Return the application. Open connections are in `connections` until they are gone.
 
-    `ice_servers` returns the ICE servers for a client, in JSON; without it they are those of the
-    settings. `client_address` returns from which address a request comes; without it, that is its
-    connection's. `optional` are the collaborators of a handler that it can do without.
+    `ice_servers` returns the answer to a client that asks for ICE servers, in JSON; without it
+    that has those of the settings. `client_address` returns from which address a request comes;
+    without it, that is its connection's. `optional` are the collaborators of a handler that it can
+    do without.
     """
     collaborators = {
         "manager": manager,
@@ -70,6 +71,11 @@ def make_app(
         "door": optional.get("door"),
         "ice_servers": ice_servers or (lambda grant: config.ice_servers),
     }
+    answer = f'{{"iceServers":{config.ice_servers}}}'
+    ice = {
+        "door": optional.get("door"),
+        "ice_servers": ice_servers or (lambda grant: answer),
+    }
     return ServeMux(
         [
             (r"/health", respond(200, "OK")),
@@ -77,7 +83,7 @@ def make_app(
             (r"/ice-servers", IceServersHandler, ice),
             (r"/connect", Handler, collaborators),
             (r"/ws", Handler, collaborators),
-            *(demo_routes(config.ice_servers) if config.demo else []),
+            *(demo_routes() if config.demo else []),
             (r".*", respond(404, "404 page not found\n")),
         ],
         PATHS,
@@ -129,6 +135,7 @@ async def serve(
     app = make_app(
         **collaborators,
         is_ready=lambda: cluster is None or cluster.ready,
+        ice_servers=_turn(config),
         client_address=client_address,
     )
     http_server = HTTPServer(
@@ -260,6 +267,16 @@ def mint(config: Config, room_id: str, ttl: float) -> tuple[str, str]:
     # As the demo writes it (`encodeURIComponent`).
     room = quote(room_id, safe="!'()*")
     return token, f"{_demo_url(config.addr, config.port)}#{room}&token={token}"
+
+
+def _turn(config: Config) -> Callable[[Grant | None], str] | None:
+    """Return what gives clients the ICE servers and the TURN server; None without the latter."""
+    if not config.turn_urls:
+        return None
+    from edge.turn import Turn
+
+    turn = Turn(config.turn_urls, config.turn_secret, config.turn_ttl, config.ice_servers)
+    return turn.ice_servers
 
 
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlsplit
 
 from config.env_file import EnvFileError, parse_env_file
-from config.ice_servers import read_ice_servers
+from config.ice_servers import read_ice_servers, read_turn_urls
 from config.numbers import parse_float, parse_int
 
 PREFIX = "SIGNALING_"
@@ -153,6 +153,15 @@ def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(networks)
 
 
+def read_turn_secret(text: str) -> str:
+    """Return the secret. What it raises does not have it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("... is not UTF-8") from None
+    return text
+
+
 # What the readers for Redis raise does not have the text, which may have a password.
 
 
@@ -193,6 +202,9 @@ ShutdownSeconds = Annotated[float, number(parse_float, "a number of seconds", 0.
 Transport = Annotated[str, one_of({"auto": "auto", "tornado": "tornado"})]
 LogLevel = Annotated[str, one_of(LOG_LEVELS)]
 IceServers = Annotated[str, read_ice_servers]
+TurnUrls = Annotated[tuple[str, ...], read_turn_urls]
+TurnSecret = Annotated[str, read_turn_secret]
+WholeSeconds = Annotated[int, number(parse_int, "a whole number of seconds", 1, 86400)]
 Text = Annotated[str, str]
 Origins = Annotated[str, read_origins]
 Secrets = Annotated[tuple[str, ...], read_secrets]
@@ -257,7 +269,14 @@ class Config:
         default='[{"urls":"stun:stun.l.google.com:19302"}]',
         repr=False,  # It may have credentials.
     )
-    """The ICE servers of the demo page, in JSON. Every visitor is given them."""
+    """The ICE servers, in JSON. Every client that asks for them is given them."""
+    turn_urls: TurnUrls = ()
+    """The URLs of a TURN server that shares `turn_secret`. Clients are given it with the ICE
+    servers, each with a user name and a password of its own that expire."""
+    turn_secret: TurnSecret = field(default="", repr=False)
+    """The TURN server's secret (coturn's `static-auth-secret`)."""
+    turn_ttl: WholeSeconds = 3600
+    """Seconds for which a client may use its password to begin relaying."""
     allowed_origins: Origins = "*"
     """The origins from which pages may connect, separated by commas, as browsers send them:
     `https://example.com`, or `https://*.example.com` for every name below that one; `*` for all.
@@ -310,6 +329,10 @@ class Config:
                 f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
                 f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
             )
+        if self.turn_urls and not self.turn_secret:
+            raise ConfigError(f"{PREFIX}TURN_URLS needs {PREFIX}TURN_SECRET")
+        if self.turn_secret and not self.turn_urls:
+            raise ConfigError(f"{PREFIX}TURN_SECRET needs {PREFIX}TURN_URLS")
         if self.byte_rate and self.transport == "tornado":
             raise ConfigError(f"{PREFIX}BYTE_RATE cannot be kept with {PREFIX}TRANSPORT='tornado'")
         if self.workers != 1 and self.transport != "auto":

@@ -41,6 +41,24 @@ def read_ice_servers(text: str) -> str:
     return text
 
 
+def read_turn_urls(text: str) -> tuple[str, ...]:
+    """Return the URLs of a TURN server, which commas separate.
+
+    Raises ValueError. The message quotes nothing of the text, into which somebody may have written
+    credentials.
+    """
+    urls = tuple(url.strip() for url in text.split(","))
+    try:
+        if all(_is_turn(url) for url in urls):
+            return urls
+    except ValueError:
+        pass
+    raise ValueError(
+        "... is not a list of URLs with commas between them, each HOST or HOST:PORT after turn: or"
+        " turns:, with ?transport=udp or ?transport=tcp if need be"
+    )
+
+
 def _refuse_constant(_: str) -> NoReturn:
     """Refuse NaN and Infinity, which Python reads though they are not JSON."""
     raise ValueError("NaN and Infinity are not JSON")

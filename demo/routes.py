@@ -1,4 +1,4 @@
-"""Serves the demo page, the SDK that it is built on and the ICE servers that it is to use."""
+"""Serves the demo page and the SDK that it is built on."""
 
 from http import HTTPStatus
 from pathlib import Path
@@ -48,14 +48,12 @@ HEADERS = {
 }
 
 
-def demo_routes(ice_servers: str) -> list[URLSpec]:
-    """Return the routes of the page at `/` and its files, `/config.json`, and the SDK at `/sdk/`.
+def demo_routes() -> list[URLSpec]:
+    """Return the routes of the page at `/` and its files, and of the SDK at `/sdk/`.
 
-    `ice_servers` is a list in JSON, which is served as it is. Other files in the two directories,
-    and those in directories below, have no route.
+    Other files in the two directories, and those in directories below, have no route.
     """
     return [
-        URLSpec(r"/config\.json", ConfigHandler, {"ice_servers": ice_servers}),
         URLSpec(
             rf"/((?:{NAME}\.(?:css|html|js|svg|webmanifest))?)",
             PageHandler,
@@ -78,20 +76,6 @@ class DemoHandler(RequestHandler):
             self.set_header("Allow", "GET, HEAD")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{status_code} {HTTPStatus(status_code).phrase}\n")
-
-
-class ConfigHandler(DemoHandler):
-    """Serves what the page gives to `RTCPeerConnection`."""
-
-    def initialize(self, ice_servers: str) -> None:
-        self.ice_servers = ice_servers
-
-    def get(self) -> None:
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        self.write('{"iceServers":%s}' % self.ice_servers)
-
-    head = get
 
 
 class PageHandler(DemoHandler, StaticFileHandler):

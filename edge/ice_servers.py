@@ -25,10 +25,13 @@ HEADERS = {
 
 
 class IceServersHandler(RequestHandler):
-    """Answers `{"iceServers": […]}`, or `{"reason": "…"}` with the status of the handshake."""
+    """Answers `{"iceServers": […]}`, or `{"reason": "…"}` with the status of the handshake.
+
+    With `"ttl"`, some of the servers can be used for that many seconds.
+    """
 
     def initialize(self, door: Door | None, ice_servers: Callable[[Grant | None], str]) -> None:
-        """`ice_servers` returns the list, in JSON, for whom was granted that."""
+        """`ice_servers` returns the answer, in JSON, to whom was granted that."""
         self.door = door
         self.ice_servers = ice_servers
 
@@ -48,7 +51,7 @@ class IceServersHandler(RequestHandler):
                     self.set_header(name, value)
                 self.write(msgspec.json.encode({"reason": refused.reason}))
                 return
-        self.write('{"iceServers":%s}' % self.ice_servers(grant))
+        self.write(self.ice_servers(grant))
 
     head = get
 

@@ -7,9 +7,31 @@ export type PeerState = "connecting" | "connected" | "disconnected" | "failed";
 /**
  * The client is `joined` once the server has let it in. It is `reconnecting` from the loss of the
  * connection to the server, or from a join that failed just now, until it has joined the room. It
- * is `new` before the first `joinRoom` and after one that was rejected.
+ * is `new` before the first `joinRoom`, after one that was rejected, and after it has given up.
  */
 export type ClientState = "new" | "connecting" | "joined" | "reconnecting" | "closed";
+
+/**
+ * Why a connection to the server could not be made:
+ *
+ * - `unauthorized`: the server asks for a token, and there is none or it does not accept it;
+ * - `token-expired`: the token was good once;
+ * - `forbidden-origin`: the server does not accept pages from this origin;
+ * - `full`: the server has all the clients that it may have, in all or from this address;
+ * - `unreachable`: there was no answer, or none that says more.
+ */
+export type ConnectionReason =
+  | "unauthorized"
+  | "token-expired"
+  | "forbidden-origin"
+  | "full"
+  | "unreachable";
+
+/** The server cannot be reached or does not accept a connection. */
+export class ConnectionError extends Error {
+  constructor(message: string, reason: ConnectionReason);
+  reason: ConnectionReason;
+}
 
 export interface SignalingClientOptions {
   /**
@@ -24,10 +46,19 @@ export interface SignalingClientOptions {
    */
   mediaStreamConstrains?: MediaStreamConstraints;
   /**
-   * The configuration of every RTCPeerConnection. The default is one public STUN server and no TURN
-   * server.
+   * The configuration of every RTCPeerConnection. If it has no `iceServers`, the client asks its
+   * server for them (`/ice-servers`). If that gives none within 3 s, there is one public STUN server
+   * and no TURN server.
    */
   rtcConfiguration?: RTCConfiguration;
+  /**
+   * The token that the server asks for, or a function that returns one. The function is called for
+   * each connection to the server, and when the ICE servers have to be renewed. If the server does
+   * not accept what it returns, it is called once more at once. Null or "" stands for no token.
+   *
+   * Browsers refuse to connect with a token to a server that does not know tokens.
+   */
+  token?: string | null | (() => string | null | Promise<string | null>);
 }
 
 /** The name that singo gives these options. */
@@ -72,14 +103,17 @@ export interface SignalingEventMap {
   /**
    * Something has failed; the client goes on. `source` says what:
    *
+   * - `connection`: an attempt to reconnect to the server has failed; `error.reason` says why;
    * - `server`: the server has sent an error that does not reject a pending `joinRoom`, such as
-   *   `failed to join room`, after which the client tries again;
+   *   `failed to join room`, after which the client tries again, or ICE servers that the browser
+   *   does not accept;
    * - `media`: a camera or a microphone could not be opened, or has gone;
    * - `peer`: a negotiation has failed;
-   * - `callback`: `onTrack` or `onLeave` has thrown.
+   * - `callback`: `onTrack`, `onLeave` or the function for tokens has thrown.
    */
   error: CustomEvent<
     | { source: "peer"; error: Error; clientId: string }
+    | { source: "connection"; error: ConnectionError; clientId?: undefined }
     | { source: "server" | "media" | "callback"; error: Error; clientId?: undefined }
   >;
 }
@@ -146,16 +180,22 @@ export class SignalingClient extends EventTarget {
    * the client reconnects for another reason. `close` ends the wait.
    *
    * - Before anything else is done, rejects with what `RTCPeerConnection` throws for the
-   *   configuration, or with a NotSupportedError in a browser that has no `RTCPeerConnection`.
-   * - Rejects with an Error if the server cannot be reached or refuses the room. If it refuses the
-   *   room, the message is the server's, such as `invalid payload` for a name that is too long. The
-   *   client is in no room then, not even in the one before; camera and microphone stay open for
-   *   another try.
+   *   configuration, or with a NotSupportedError in a browser that has no `RTCPeerConnection`. The
+   *   ICE servers that the server gives are tried when they have come.
+   * - Rejects with a ConnectionError if the server cannot be reached or does not accept the
+   *   connection; its `reason` says why. Rejects with what the function for tokens throws.
+   * - Rejects with an Error if the server refuses the room. The message is the server's, such as
+   *   `invalid payload` for a name that is too long.
+   *
+   *   After each of these, the client is in no room, not even in the one before; camera and
+   *   microphone stay open for another try.
    * - Rejects with an AbortError if `close`, or `joinRoom` for another room, is called meanwhile.
    *
    * From then until `close`, the client opens a lost connection again after 0.5 s to 30 s, with
-   * exponential backoff and jitter. If the server then refuses the room, there is an `error` event,
-   * and the client tries again later.
+   * exponential backoff and jitter. If the server then refuses the connection or the room, there is
+   * an `error` event, and the client tries again later. Only if another attempt is of no use, since
+   * the origin is forbidden or a token that is no function is not accepted, and no member is left
+   * whose media flow, it gives up: it is in no room then, and `new`.
    */
   joinRoom(roomId: string): Promise<void>;
 

@@ -11,7 +11,7 @@
  */
 
 /**
- * @import { ClientState, Member, MemberInfo, PeerState } from "./signaling.d.ts"
+ * @import { ClientState, ConnectionReason, Member, MemberInfo, PeerState } from "./signaling.d.ts"
  * @import { SignalingClientOptions, SignalingEventMap } from "./signaling.d.ts"
  */
 
@@ -29,11 +29,32 @@
  * @property {RTCIceCandidateInit & { client_id?: string, sdp?: string, error?: string }} [payload]
  */
 
+/**
+ * What the server says over HTTP: ICE servers, perhaps for `ttl` seconds only, or why it refuses
+ * the client.
+ *
+ * @typedef {object} Answer
+ * @property {RTCIceServer[]} [iceServers]
+ * @property {number} [ttl]
+ * @property {string} [reason]
+ */
+
+/**
+ * What was asked for a connection.
+ *
+ * @typedef {object} Asked
+ * @property {string | null | undefined} token
+ * @property {Promise<Answer | null>} answer Null if there is none. Never rejects.
+ */
+
 const CONSTRAINTS = {
   audio: true,
   video: { width: { max: 640 }, height: { max: 480 }, frameRate: { max: 20 } },
 };
-const RTC_CONFIGURATION = { iceServers: [{ urls: "stun:stun.l.google.com:19302" }] };
+/** The ICE servers if the server tells of none. */
+const ICE_SERVERS = [{ urls: "stun:stun.l.google.com:19302" }];
+/** @type {ConnectionReason[]} What the server gives as its reason for refusing a connection. */
+const REASONS = ["unauthorized", "token-expired", "forbidden-origin", "full"];
 
 // All times are in milliseconds.
 
@@ -47,6 +68,8 @@ const ANNOUNCEMENT = 1000;
 const PROOF = 2000;
 /** How long the server has to accept a connection and tell the client its id. */
 const CONNECTING = 10_000;
+/** How long the server has to answer over HTTP. */
+const ANSWERING = 3000;
 /** How long `joinRoom` waits for the user to answer the browser's question for the devices. */
 const ASKING = 3000;
 /**
@@ -62,6 +85,8 @@ const PAIRING = 20_000;
 const BACKOFF = 1000;
 /** The longest wait before any attempt to reconnect. */
 const MAX_BACKOFF = 30_000;
+/** The longest time that a timer can have. */
+const MAX_TIMER = 2 ** 31 - 1;
 /** How long the server may be silent before the client has seen how often it sends a `ping`. */
 const SILENCE = 75_000;
 
@@ -80,11 +105,32 @@ const MAX_NAME = 255;
 /** The greatest number of candidates that are kept until their description comes. */
 const MAX_EARLY = 100;
 
+/** The server cannot be reached or does not accept a connection. */
+export class ConnectionError extends Error {
+  /**
+   * @param {string} message
+   * @param {ConnectionReason} reason
+   */
+  constructor(message, reason) {
+    super(message);
+    this.name = "ConnectionError";
+    this.reason = reason;
+  }
+}
+
 export class SignalingClient extends EventTarget {
   #myScreen;
   #url;
+  #token;
   #constraints;
+  /** @type {RTCConfiguration} */
   #configuration;
+  /** Whether to ask the server for the ICE servers, since the page has given none. */
+  #asksForServers;
+  /** How long the ICE servers hold, in milliseconds; 0 for ever. */
+  #ttl = 0;
+  /** @type {number | undefined} */
+  #renewal;
 
   /** @type {ClientState} */
   #state = "new";
@@ -94,7 +140,9 @@ export class SignalingClient extends EventTarget {
   #id = null;
   /** @type {WebSocket | null} */
   #ws = null;
-  /** @type {Promise<void> | null} The current attempt to connect. */
+  /** @type {Promise<Asked> | null} What was asked already for the next connection. */
+  #asked = null;
+  /** @type {Promise<Answer | null> | null} The current attempt to connect. */
   #opening = null;
   /** @type {Promise<void> | null} The current attempt to join. */
   #joining = null;
@@ -106,6 +154,8 @@ export class SignalingClient extends EventTarget {
   #attempts = 0;
   /** @type {number | undefined} */
   #retry;
+  /** @type {Error | null} Why the client has given up since the last `joinRoom`. */
+  #refusal = null;
   #patience = SILENCE;
   /** Replaced by each `close`, so that what was begun before can tell. */
   #life = {};
@@ -151,8 +201,11 @@ export class SignalingClient extends EventTarget {
     super();
     this.#myScreen = myScreen;
     this.#url = connectUrl(options.signalingServerEndpoint);
+    this.#token = options.token;
     this.#constraints = options.mediaStreamConstrains ?? CONSTRAINTS;
-    this.#configuration = options.rtcConfiguration ?? RTC_CONFIGURATION;
+    const iceServers = options.rtcConfiguration?.iceServers;
+    this.#configuration = { ...options.rtcConfiguration, iceServers: iceServers ?? ICE_SERVERS };
+    this.#asksForServers = iceServers === undefined;
   }
 
   get state() {
@@ -405,17 +458,22 @@ export class SignalingClient extends EventTarget {
     const life = this.#life;
     const moving = this.#room !== null && this.#room !== roomId;
     this.#room = roomId;
+    this.#refusal = null;
     if (moving) {
       this.#removeAll();
       this.#attempts = 0;
     }
-    if (this.#state === "new" || this.#state === "closed") this.#setState("connecting");
+    if (this.#state === "new" || this.#state === "closed") {
+      this.#asked = this.#ask();
+      this.#asked.catch(() => {}); // `#open` sees to it.
+      this.#setState("connecting");
+    }
     try {
       // What the user allows later is added to the connections.
       await Promise.race([this.openMedia(), new Promise((over) => setTimeout(over, ASKING))]);
       if (life === this.#life && this.#state === "connecting") {
         // An attempt that an earlier call began serves as well.
-        await (this.#opening ??= this.#open());
+        this.#configure(await (this.#opening ??= this.#open()));
       }
       if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
       // While reconnecting, `#reconnectNow` joins the room. Another room need not wait for that:
@@ -425,22 +483,22 @@ export class SignalingClient extends EventTarget {
       if (this.#state === "connecting" || elsewhere) await this.#join();
     } catch (error) {
       const wanted = life === this.#life && this.#room === roomId;
-      if (wanted) this.#giveUp();
-      if (!wanted || this.#state !== "reconnecting") throw error;
+      // The client tries again by itself while it is reconnecting.
+      if (!wanted || this.#state !== "reconnecting") {
+        if (wanted) this.#giveUp();
+        throw error;
+      }
     }
     await this.#reconnected();
-    if (life !== this.#life || this.#room !== roomId) throw closedMeanwhile();
+    if (life !== this.#life || this.#room !== roomId) throw this.#refusal ?? closedMeanwhile();
     this.#opening = null;
   }
 
-  /**
-   * Ends a join that failed: in no room, with camera and microphone open for another try. Does
-   * nothing if the client tries again by itself.
-   */
+  /** Ends a join that failed: in no room, with camera and microphone open for another try. */
   #giveUp() {
-    if (this.#state !== "connecting" && this.#state !== "joined") return;
+    clearTimeout(this.#renewal);
     this.#room = null;
-    this.#opening = null;
+    this.#asked = this.#opening = null;
     this.#dropSocket();
     this.#removeAll();
     this.#setState("new");
@@ -502,6 +560,7 @@ export class SignalingClient extends EventTarget {
   close() {
     this.#life = {};
     this.#stopRetry();
+    clearTimeout(this.#renewal);
     this.#dropSocket();
     this.#removeAll();
     this.stopScreen();
@@ -511,7 +570,8 @@ export class SignalingClient extends EventTarget {
     if (this.#myScreen) show(this.#myScreen, null);
     this.#room = null;
     this.#id = null;
-    this.#opening = this.#openingMedia = null;
+    this.#refusal = null;
+    this.#asked = this.#opening = this.#openingMedia = null;
     this.#attempts = 0;
     this.#setState("closed");
   }
@@ -519,13 +579,53 @@ export class SignalingClient extends EventTarget {
   // The connection to the server
 
   /**
+   * Asks the page for a token and, with that, the server for ICE servers. Rejects with what the
+   * page's function throws.
+   *
+   * @returns {Promise<Asked>}
+   */
+  async #ask() {
+    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
+    return { token, answer: this.#asksForServers ? ask(this.#url, token) : Promise.resolve(null) };
+  }
+
+  /**
+   * Connects to the server, and resolves with its answer about the ICE servers. Rejects with a
+   * ConnectionError or with what the page's function for tokens throws.
+   *
+   * @returns {Promise<Answer | null>}
+   */
+  async #open() {
+    const life = this.#life;
+    for (let another = typeof this.#token === "function"; ; another = false) {
+      const asked = this.#asked ?? this.#ask();
+      this.#asked = null;
+      const { token, answer } = await asked;
+      if (life !== this.#life) throw closedMeanwhile();
+      try {
+        await this.#connect(token);
+        return await answer;
+      } catch (error) {
+        if (life !== this.#life || isAbort(error)) throw error;
+      }
+      // Browsers do not say why a handshake has failed.
+      const refusal = refusalOf(this.#url, await ask(this.#url, token));
+      if (life !== this.#life) throw closedMeanwhile();
+      if (!another || !isAboutToken(refusal)) throw refusal;
+    }
+  }
+
+  /**
    * Resolves when the server has told this client its id.
    *
+   * @param {string | null} [token]
    * @returns {Promise<void>}
    */
-  #open() {
+  #connect(token) {
     return new Promise((resolve, reject) => {
-      const ws = (this.#ws = new WebSocket(this.#url));
+      // The server chooses the first protocol. The second one is how a page can send a token.
+      const protocols = token ? ["signaling", `bearer.${token}`] : [];
+      const ws = (this.#ws = new WebSocket(this.#url, protocols));
       const opened = Date.now();
       let known = false;
       const timeout = setTimeout(() => this.#lose(ws), CONNECTING);
@@ -625,12 +725,13 @@ export class SignalingClient extends EventTarget {
     this.#stopRetry();
     const life = this.#life;
     try {
-      await this.#open();
-    } catch {
-      if (life === this.#life) this.#reconnectLater();
+      const answer = await this.#open();
+      if (life !== this.#life) return;
+      this.#reconfigure(answer);
+    } catch (error) {
+      if (life === this.#life) this.#onRefusal(error);
       return;
     }
-    if (life !== this.#life) return;
     const ws = this.#ws;
     // Otherwise the members would hear of the new id from the server and take it for a stranger's.
     await Promise.all(
@@ -653,6 +754,74 @@ export class SignalingClient extends EventTarget {
     } catch {
       if (this.#ws === ws) this.#tryAgain();
     }
+  };
+
+  /**
+   * Tells the page why the client could not reconnect. It tries again, unless that is of no use and
+   * there is nobody whose media still flow.
+   *
+   * @param {unknown} error
+   */
+  #onRefusal(error) {
+    const life = this.#life;
+    this.#fail(error instanceof ConnectionError ? "connection" : "callback", error);
+    if (life !== this.#life) return;
+    if (!this.#isFinal(error) || this.#peers.size) return this.#reconnectLater();
+    this.#refusal = /** @type {Error} */ (error);
+    this.#giveUp();
+  }
+
+  /**
+   * Whether the server would refuse the next attempt for the same reason.
+   *
+   * @param {unknown} error
+   */
+  #isFinal(error) {
+    if (!(error instanceof ConnectionError)) return false;
+    if (isAboutToken(error)) return typeof this.#token !== "function";
+    return error.reason === "forbidden-origin";
+  }
+
+  // The ICE servers
+
+  /**
+   * Uses what the server has answered, and asks again when half of its time is over. Without an
+   * answer, keeps what there is. Throws what `RTCPeerConnection` throws.
+   *
+   * @param {Answer | null} answer
+   */
+  #configure(answer) {
+    const iceServers = answer?.iceServers;
+    if (iceServers) this.#ttl = Math.max(answer.ttl ?? 0, 0) * 1000;
+    clearTimeout(this.#renewal);
+    const wait = Math.max(this.#ttl * (iceServers ? 0.5 : 0.1), 500);
+    if (this.#ttl) this.#renewal = setTimeout(this.#renew, Math.min(wait, MAX_TIMER));
+    if (!iceServers) return;
+    const configuration = { ...this.#configuration, iceServers };
+    tryConfiguration(configuration);
+    this.#configuration = configuration;
+    for (const peer of this.#peers.values()) peer.configure();
+  }
+
+  /** @param {Answer | null} answer */
+  #reconfigure(answer) {
+    try {
+      this.#configure(answer);
+    } catch (error) {
+      this.#fail("server", error);
+    }
+  }
+
+  #renew = async () => {
+    const life = this.#life;
+    let answer = null;
+    try {
+      const asked = await this.#ask();
+      answer = await asked.answer;
+    } catch (error) {
+      if (life === this.#life) this.#fail("callback", error);
+    }
+    if (life === this.#life && this.#room !== null) this.#reconfigure(answer);
   };
 
   /**
@@ -800,7 +969,8 @@ export class SignalingClient extends EventTarget {
   /** @param {string} id */
   #add(id) {
     /** @type {Peer} */
-    const peer = new Peer(id, this.#configuration, {
+    const peer = new Peer(id, {
+      configuration: () => this.#configuration,
       send: (type, payload) => this.#send(type, payload),
       tracks: () => this.#tracks(),
       info: () => this.#info(),
@@ -879,11 +1049,12 @@ export class SignalingClient extends EventTarget {
   }
 
   /**
-   * @param {"server" | "media" | "callback"} source
+   * @param {"connection" | "server" | "media" | "callback"} source
    * @param {unknown} error
    */
   #fail(source, error) {
-    this.#emit("error", { source, error: /** @type {Error} */ (error) });
+    // A source and the class of its error go together.
+    this.#emit("error", /** @type {SignalingEventMap["error"]["detail"]} */ ({ source, error }));
   }
 
   /** @param {Told} told */
@@ -927,6 +1098,7 @@ export default SignalingClient;
  * The part of its client that a peer needs.
  *
  * @typedef {object} PeerClient
+ * @property {() => RTCConfiguration} configuration
  * @property {(type: string, payload: object) => boolean} send Returns whether the message could be
  *   sent.
  * @property {() => [MediaStreamTrack, MediaStream][]} tracks
@@ -965,7 +1137,6 @@ class Peer {
   /** @type {Set<MediaStream>} */
   streams = new Set();
 
-  #configuration;
   #client;
   /** @type {number | undefined} */
   #pairing;
@@ -997,12 +1168,10 @@ class Peer {
 
   /**
    * @param {string} id
-   * @param {RTCConfiguration} configuration
    * @param {PeerClient} client
    */
-  constructor(id, configuration, client) {
+  constructor(id, client) {
     this.key = this.id = id;
-    this.#configuration = configuration;
     this.#client = client;
   }
 
@@ -1045,7 +1214,7 @@ class Peer {
   #renew() {
     this.#discard();
     if (this.#closed) return;
-    const pc = (this.pc = new RTCPeerConnection(this.#configuration));
+    const pc = (this.pc = new RTCPeerConnection(this.#client.configuration()));
     this.#pairing = setTimeout(() => this.#onFailed(), PAIRING);
     pc.onicecandidate = ({ candidate }) => this.#onLocalCandidate(candidate);
     pc.ontrack = ({ track, streams }) => this.#onTrack(track, streams[0]);
@@ -1054,6 +1223,15 @@ class Peer {
     // the browser asks again for what is missing.
     pc.onnegotiationneeded = () => pc.currentRemoteDescription && this.#step(() => this.#offer());
     this.sendTracks();
+  }
+
+  /** Has the connection use the client's ICE servers from its next ICE restart on. */
+  configure() {
+    try {
+      this.pc?.setConfiguration?.(this.#client.configuration());
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #discard() {
@@ -1540,6 +1718,54 @@ function connectUrl(endpoint = document.baseURI) {
   // Without an endpoint, the server is expected in the folder that the page is in.
   const folder = url.pathname.replace(endpoint === document.baseURI ? /[^/]*$/ : /\/*$/, "");
   return new URL(`${folder.replace(/\/$/, "")}/connect`, url).href;
+}
+
+/**
+ * Asks the server what it gives this client, or why it refuses it. Resolves with null if it does
+ * not answer in time, or in another way than this server does.
+ *
+ * @param {string} connectUrl The URL for connections, beside which it answers.
+ * @param {string | null} [token]
+ * @returns {Promise<Answer | null>}
+ */
+async function ask(connectUrl, token) {
+  const url = connectUrl.replace(/^ws/, "http").replace(/connect$/, "ice-servers");
+  const late = new AbortController();
+  const timeout = setTimeout(() => late.abort(), ANSWERING);
+  try {
+    const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+    const response = await fetch(url, { headers, signal: late.signal });
+    const { iceServers, ttl, reason } = parse(await response.text()) ?? {};
+    return {
+      iceServers: response.ok && Array.isArray(iceServers) ? iceServers : undefined,
+      ttl: typeof ttl === "number" ? ttl : undefined,
+      reason: typeof reason === "string" ? reason : undefined,
+    };
+  } catch {
+    return null;
+  } finally {
+    clearTimeout(timeout);
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {Answer | null} answer
+ */
+function refusalOf(url, answer) {
+  const reason = REASONS.find((each) => each === answer?.reason);
+  if (!reason) return new ConnectionError(`${url} cannot be reached`, "unreachable");
+  return new ConnectionError(`${url} refuses the connection: ${reason}`, reason);
+}
+
+/** @param {ConnectionError} error */
+function isAboutToken({ reason }) {
+  return reason === "unauthorized" || reason === "token-expired";
+}
+
+/** @param {unknown} error */
+function isAbort(error) {
+  return error instanceof DOMException && error.name === "AbortError";
 }
 
 /**

@@ -2,7 +2,8 @@
 
 /**
  * @import { Devices } from "./devices.js"
- * @import { ClientState, SignalingClient, SignalingEventMap } from "./sdk/signaling.js"
+ * @import { ClientState, ConnectionReason } from "./sdk/signaling.js"
+ * @import { SignalingClient, SignalingEventMap } from "./sdk/signaling.js"
  */
 
 import { Banner } from "./banner.js";
@@ -51,6 +52,8 @@ class Call {
   #chat;
   #invitation;
   #wasReconnecting = false;
+  /** @type {ConnectionReason | undefined} Why the last attempt to reconnect has failed. */
+  #reason;
 
   /**
    * @param {SignalingClient} client
@@ -155,10 +158,18 @@ class Call {
 
   /** @param {ClientState} state */
   #showState(state) {
+    if (state === "new") return this.#onGivenUp();
     const reconnecting = state === "reconnecting";
     this.#banner.set("server", reconnecting ? problems.reconnecting() : null);
     if (this.#wasReconnecting && state === "joined") say("The server is back");
     this.#wasReconnecting = reconnecting;
+  }
+
+  /** The client has given up: it may not come back, and nobody is left in the call. */
+  #onGivenUp() {
+    const { text, remedy } = problems.unconnectable(this.#reason ?? "unreachable");
+    this.#close();
+    say(`${text} ${remedy}`);
   }
 
   /**
@@ -170,6 +181,9 @@ class Call {
     console.warn(source, error);
     if (source === "peer") {
       say(problems.negotiation(this.#members.nameOf(clientId)).text);
+    } else if (source === "connection") {
+      this.#reason = error.reason;
+      this.#banner.set("server", problems.reconnecting(error.reason));
     } else if (source === "server") {
       this.#showServerError(error.message);
     }

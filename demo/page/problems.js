@@ -6,6 +6,10 @@
  * @property {string} remedy What the user can do about it; "" if nothing helps.
  */
 
+/** @import { ConnectionReason } from "./sdk/signaling.js" */
+
+import { ConnectionError } from "./sdk/signaling.js";
+
 /** Added in the lobby when camera or microphone is missing. */
 export const JOIN_WITHOUT = "You can join anyway, and will see and hear the others.";
 
@@ -51,22 +55,49 @@ const MEDIA = {
   }),
 };
 
+/**
+ * Why the server has not accepted a connection.
+ *
+ * @type {Record<ConnectionReason, Problem>}
+ */
+const CONNECTION = {
+  unauthorized: {
+    text: "This server lets in only those who were given a link with a token for it.",
+    remedy: "Open the link that you were given, from its beginning to its end, or ask for one.",
+  },
+  "token-expired": {
+    text: "Your link has expired.",
+    remedy: "Ask whoever gave it to you for a new one.",
+  },
+  "forbidden-origin": {
+    text: `The server does not accept calls from pages at ${location.origin}.`,
+    remedy: "Tell whoever runs the server to check its SIGNALING_ALLOWED_ORIGINS setting.",
+  },
+  full: {
+    text: "The server has as many connections as it may have.",
+    remedy: "Try again in a while.",
+  },
+  unreachable: {
+    text: "The server does not answer.",
+    remedy: "Check that you are online and that the server is running. Then join again.",
+  },
+};
+
 export const problems = {
   noWebRtc: () => ({
     text: "This browser cannot make calls: it has no WebRTC, or it is switched off.",
     remedy: "Use a current Firefox, Chrome, Edge or Safari.",
   }),
-  unreachable: () => ({
-    text: "The server does not answer.",
-    remedy: "Check that you are online and that the server is running. Then join again.",
-  }),
-  reconnecting: () => ({
-    text: "The server does not answer. Reconnecting…",
+  /** @type {(reason: ConnectionReason) => Problem} */
+  unconnectable: (reason) => CONNECTION[reason],
+  /** @type {(reason?: ConnectionReason) => Problem} */
+  reconnecting: (reason = "unreachable") => ({
+    text: `${CONNECTION[reason].text} Reconnecting…`,
     remedy: "The people you are connected to stay, but nobody new can join meanwhile.",
   }),
   notJoined: () => ({
     text: "The server cannot let you into this room just now. Trying again…",
-    remedy: "It may be full.",
+    remedy: "It may be full, or the link that you were given may be for another room.",
   }),
   notBack: () => ({
     text: "The server does not let you into this room again. Still trying…",
@@ -133,11 +164,13 @@ export function mediaProblem(stream, errors) {
  * @param {Error} error The reason with which `joinRoom` was rejected.
  * @returns {Problem | null} Null if the page has closed the client itself.
  */
-export function joinProblem({ name, message }) {
+export function joinProblem(error) {
+  const { name, message } = error;
   if (name === "AbortError") return null;
+  if (error instanceof ConnectionError) return problems.unconnectable(error.reason);
   if (message === "invalid payload") return problems.refused();
   // The SDK's own errors are plain; those of the browser have names.
-  return name === "Error" ? problems.unreachable() : problems.configuration(message);
+  return name === "Error" ? problems.unconnectable("unreachable") : problems.configuration(message);
 }
 
 /**

@@ -19,8 +19,8 @@ PAGES = Path(__file__).parent / "pages"
 ROOT = Path(__file__).parent.parent.parent
 SDK = ROOT / "sdk"
 
-# Chromium logs these for a connection that is refused or fails.
-NO_SERVER = r"WebSocket connection to .* failed"
+# Chromium logs these for a connection that is refused or fails, and for the question why.
+NO_SERVER = r"WebSocket connection to .* failed|Failed to load resource: net::ERR"
 
 Join = Callable[..., Page]
 
@@ -434,7 +434,9 @@ def test_the_room_forms_again_after_a_restart(
         for tab, ids in zip(tabs, members, strict=True):
             tab.wait_for_function("client.state === 'joined'")
             assert connected(tab, 2) == ids
-            assert not events(tab, "leave", "trackend", "error")
+            assert not events(tab, "leave", "trackend")
+            # Attempts to reconnect may have failed meanwhile.
+            assert {it["source"] for it in events(tab, "error")} <= {"connection"}
         # Each can negotiate again with every other, and with a member that comes later.
         for tab in tabs:
             tab.evaluate("client.shareScreen(picture())")
@@ -631,10 +633,10 @@ def test_a_refusal_after_reconnecting(join: Join, complaints: list[str]) -> None
         page = join("a-long-name", url=url)
     short = {"SIGNALING_MAX_ROOM_NAME": "5"}
     with server_process("-demo", "-port", port, env=short):
-        page.wait_for_function("client.events.some(({ type }) => type === 'error')")
+        page.wait_for_function("client.events.some(({ source }) => source === 'server')")
         assert page.evaluate("client.state") == "reconnecting"
-        assert events(page, "error")[0]["source"] == "server"
-        assert events(page, "error")[0]["error"] == "Error: invalid payload"
+        refused = [it["error"] for it in events(page, "error") if it["source"] == "server"]
+        assert refused[0] == "Error: invalid payload"
     with server_process("-demo", "-port", port):
         page.wait_for_function("client.state === 'joined'", timeout=30_000)
 

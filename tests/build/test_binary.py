@@ -132,7 +132,7 @@ async def test_demo(place: Path) -> None:
     with binary(place, "-demo") as server:
         for path, file in FILES:
             assert (await get(server, path)).body == file.read_bytes(), path
-        assert (await get(server, "/config.json")).status == 200
+        assert (await get(server, "/ice-servers")).status == 200
 
 
 def test_nothing_else_is_in_it(place: Path) -> None:

@@ -86,7 +86,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 async def served(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """Serve the demo's routes alone, with another directory for the page, in the test's process."""
     monkeypatch.setattr("demo.routes.PAGE", directory)
-    server = HTTPServer(Application([*demo_routes("[]")], log_function=lambda handler: None))
+    server = HTTPServer(Application([*demo_routes()], log_function=lambda handler: None))
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}/"
@@ -130,15 +130,6 @@ async def test_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
                 assert response.headers["content-type"] == content_type
 
 
-async def test_config(url: str) -> None:
-    """`/config.json` has `SIGNALING_ICE_SERVERS` byte for byte, and is not cached."""
-    response = await request(url, "/config.json")
-    assert response.status == 200
-    assert response.body == f'{{"iceServers":{ICE_SERVERS}}}'.encode()
-    assert response.headers["content-type"] == "application/json"
-    assert response.headers["cache-control"] == "no-store"
-
-
 # How it is served
 
 
@@ -149,8 +140,6 @@ async def test_config(url: str) -> None:
         ("HEAD", "/", 200),
         ("POST", "/", 405),
         ("GET", "/index.html", 200),
-        ("GET", "/config.json", 200),
-        ("POST", "/config.json", 405),
         ("GET", "/nope.js", 404),
         ("GET", "/sdk/signaling.js", 200),
         ("PUT", "/sdk/signaling.js", 405),
@@ -171,7 +160,7 @@ async def test_headers(url: str, method: str, path: str, status: int) -> None:
     assert "server" not in response.headers
 
 
-@pytest.mark.parametrize("path", ["/", *files(), "/config.json", "/nope.js", "/sdk/nope.js"])
+@pytest.mark.parametrize("path", ["/", *files(), "/nope.js", "/sdk/nope.js"])
 async def test_head(url: str, path: str) -> None:
     """HEAD is answered as GET, without the body."""
     head, get = await request(url, path, "HEAD"), await request(url, path)
@@ -180,7 +169,7 @@ async def test_head(url: str, path: str) -> None:
     assert {**head.headers, "date": ""} == {**get.headers, "date": ""}
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/config.json", "/sdk/signaling.js"])
+@pytest.mark.parametrize("path", ["/", "/index.html", "/sdk/signaling.js"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
 async def test_other_methods(url: str, method: str, path: str) -> None:
     """Any other method is answered with 405 and the methods that there are."""
@@ -282,8 +271,7 @@ async def test_upgrade(url: str) -> None:
         "/sdk/%2e%2e/main.py",
         "/sdk/..%2fdemo%2fpage%2findex.html",
         "/sdk/..",
-        "/config.json/",
-        "/configxjson",
+        "/config.json",
         "/nope",
         "/connect/",
     ],
@@ -309,7 +297,7 @@ async def test_nothing_hidden_or_below(tmp_path: Path, monkeypatch: pytest.Monke
 async def test_without_the_flag(transport: str) -> None:
     """Without `-demo` none of it is there."""
     with server_process(env={"SIGNALING_TRANSPORT": transport}) as server:
-        for path in ["/", "/config.json", *files()]:
+        for path in ["/", *files()]:
             response = await request(server.url, path)
             assert (response.status, response.body) == (404, b"404 page not found\n")
 
@@ -339,7 +327,7 @@ async def test_log(transport: str) -> None:
     with demo_process(transport) as server:
         server.wait_for_line(" demo: ")
         before = server.lines
-        for path in ["/", "/config.json", "/nope.js", "/sdk/..", "/%ff.js", f"/{SECRET}.js"]:
+        for path in ["/", "/ice-servers", "/nope.js", "/sdk/..", "/%ff.js", f"/{SECRET}.js"]:
             for method in ("GET", "POST"):
                 await request(server.url, path, method)
         # Its record comes after all that these could have left.
