@@ -54,7 +54,9 @@ def run(argv: Sequence[str]) -> int:
     except ListenError as error:
         say(str(error))
         return 1
-    except ConfigError as error:  # Of what only the library for Redis knows.
+    except (
+        ConfigError
+    ) as error:  # Of what is not looked at before: the certificate, or the library for Redis.
         say(str(error))
         return 2
     return 0

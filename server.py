@@ -28,6 +28,7 @@ from transport.serve_mux import ServeMux, respond
 from version import VERSION
 
 if TYPE_CHECKING:
+    from edge.tls import Certificate
     from services.clustering import ClusteringService
 
 logger = logging.getLogger(__name__)
@@ -100,8 +101,15 @@ async def serve(config: Config) -> None:
         lambda: cluster is None or cluster.ready,
         _door(config),
     )
+    certificate = tls = None
+    if config.tls_cert:
+        from transport.tls import TLS
+
+        certificate = _certificate(config)
+        tls = TLS(certificate.context)
     http_server = HTTPServer(
         app,
+        protocol=None if tls is None else "https",
         idle_connection_timeout=config.idle_timeout,
         body_timeout=config.handshake_timeout,
         max_body_size=MAX_BODY_SIZE,
@@ -117,6 +125,7 @@ async def serve(config: Config) -> None:
         newcomers,
         upgrades=upgrades,
         max_buffered=config.max_buffered or process.memory_granted() // 4,
+        tls=tls,
     )
     await listener.add_sockets(sockets, BACKLOG)
     for listening in sockets:
@@ -125,7 +134,11 @@ async def serve(config: Config) -> None:
             host = config.addr
         logger.info("listening on %s", host_port(host, port))
     if config.demo:
-        logger.info("demo: %s", _demo_url(*sockets[0].getsockname()[:2]))
+        scheme = "http" if tls is None else "https"
+        logger.info("demo: %s", _demo_url(scheme, *sockets[0].getsockname()[:2]))
+    if certificate is not None:
+        process.on_hangup(certificate.reload)
+        certificate.watch()
 
     if cluster is not None:
         sharing = asyncio.create_task(cluster.run())
@@ -133,6 +146,8 @@ async def serve(config: Config) -> None:
 
     logger.info("stopping, %d connections to close", len(connections))
     scavenger.stop()
+    if certificate is not None:
+        certificate.stop()
     listener.stop()
     http_server.stop()
     if cluster is not None:
@@ -181,15 +196,24 @@ def _door(config: Config) -> Door | None:
     return Door(origins)
 
 
+def _certificate(config: Config) -> "Certificate":
+    from edge.tls import Certificate, CertificateError
+
+    try:
+        return Certificate(config.tls_cert, config.tls_key)
+    except CertificateError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:
     ready, unready = respond(200, "OK"), respond(503, "rooms cannot be shared\n")
     return lambda request: (ready if is_ready() else unready)(request)
 
 
-def _demo_url(host: str, port: int) -> str:
+def _demo_url(scheme: str, host: str, port: int) -> str:
     """Return the demo's URL, with `localhost` for this machine.
 
     Browsers allow cameras there without TLS.
     """
     local = is_every_address(host) or host in ("127.0.0.1", "::1")
-    return f"http://{host_port('localhost' if local else host, port)}/"
+    return f"{scheme}://{host_port('localhost' if local else host, port)}/"

@@ -193,6 +193,10 @@ class Config:
     is closed with 1011."""
     shutdown_timeout: ShutdownSeconds = 3.0
     """Seconds for clients to answer the close when the server stops."""
+    tls_cert: Text = ""
+    """The file of the certificate, in PEM, with those that lead to its root; empty for no TLS."""
+    tls_key: Text = ""
+    """The file of the certificate's key, in PEM and without a passphrase."""
     transport: Transport = "auto"
     """What reads and writes frames: `auto` is this project's transport, `tornado` Tornado's."""
     log_level: LogLevel = "INFO"
@@ -230,6 +234,9 @@ class Config:
                 f"{PREFIX}PING_TIMEOUT ({self.ping_timeout:g} s) must not be longer"
                 f" than {PREFIX}PING_INTERVAL ({self.ping_interval:g} s)"
             )
+        if bool(self.tls_cert) != bool(self.tls_key):
+            missing = "KEY" if self.tls_cert else "CERT"
+            raise ConfigError(f"for TLS, {PREFIX}TLS_{missing} (-tls-{missing.lower()}) is missing")
 
     @property
     def redis(self) -> str:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 TIME_LIMIT = 10.0
@@ -175,7 +175,7 @@ class Connection:
 
     @classmethod
     async def open(cls, url: str, *, receive_buffer: int | None = None) -> Self:
-        """Connect to the host and port of ``url``.
+        """Connect to the host and port of ``url``, over TLS if that begins with ``wss:``.
 
         ``receive_buffer`` limits, in bytes, what the kernel takes in for a client that stops
         reading.
@@ -193,7 +193,12 @@ class Connection:
         except BaseException:
             sock.close()
             raise
-        return cls(url, *await asyncio.open_connection(sock=sock))
+        tls: dict[str, Any] = {}
+        if parts.scheme == "wss":
+            from tests.support.certificates import client_context
+
+            tls = {"ssl": client_context(), "server_hostname": parts.hostname}
+        return cls(url, *await asyncio.open_connection(sock=sock, **tls))
 
     def write(self, data: bytes) -> None:
         """Send bytes unchanged, without waiting for the kernel to take them."""
