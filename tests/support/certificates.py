@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import trustme
 
+from edge.tls import Certificate
+
 
 class Files(NamedTuple):
     """A certificate and its key, in PEM."""
@@ -51,10 +53,8 @@ def files() -> Files:
 
 @cache
 def server_context() -> ssl.SSLContext:
-    """Return a context with that certificate, for a server in the test's own process."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*files())
-    return context
+    """Return the context of a server with that certificate, for one in the test's own process."""
+    return Certificate(*map(str, files())).context()
 
 
 @cache

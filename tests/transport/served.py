@@ -164,6 +164,12 @@ class Served:
         self._connections.append(client)
         return client
 
+    async def plain(self, **options: Any) -> Client:
+        """Open a connection likewise, but without TLS."""
+        client = await Client.open(self.url.replace("wss:", "ws:"), **options)
+        self._connections.append(client)
+        return client
+
     def abort(self) -> None:
         """End all connections to the server."""
         for connection in self._connections:
