@@ -12,9 +12,16 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from tests.conformance.waits import keepalive_and_deadlines
+from tests.support import certificates
 from tests.support.cluster import balanced_cluster
 from tests.support.peer import Peer, join_one_by_one
 from tests.support.server_process import TRANSPORTS, server_process
+
+SERVERS: dict[str, dict[str, str]] = {
+    **{transport: {"SIGNALING_TRANSPORT": transport} for transport in TRANSPORTS},
+    "tls": certificates.files().env,
+}
+"""The servers that are tested, each with its settings."""
 
 Connect = Callable[..., Awaitable[Peer]]
 Members = Callable[..., Awaitable[list[Peer]]]
@@ -24,7 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests that use `url` by transport, so that one's tests follow the other's."""
     option = metafunc.config.getoption
     if "url" in metafunc.fixturenames and not option("--server") and not option("--cluster"):
-        metafunc.parametrize("url", TRANSPORTS, indirect=True, scope="session")
+        metafunc.parametrize("url", SERVERS, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +45,8 @@ def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
             {"given": given}
             if given
             else {
-                transport: stack.enter_context(
-                    server_process(env={"SIGNALING_TRANSPORT": transport})
-                ).url
-                for transport in TRANSPORTS
+                name: stack.enter_context(server_process(env=env)).url
+                for name, env in SERVERS.items()
             }
         )
 

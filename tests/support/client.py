@@ -219,8 +219,14 @@ class Connection:
         self.writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     def half_close(self) -> None:
-        """Send FIN, after which only the server can send."""
-        self.writer.write_eof()
+        """Send FIN, after which only the server can send.
+
+        What was written must have been sent. Over TLS nothing says that the stream ends there.
+        """
+        if self.writer.can_write_eof():
+            self.writer.write_eof()
+        else:
+            self.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """End the connection with RST, like a peer whose process has died."""
