@@ -14,12 +14,9 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from ssl import MemoryBIO, SSLContext, SSLError, SSLWantReadError
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from transport.line import Line, is_reset
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
 
 HANDSHAKE: Final = 22
 """The first byte that a TLS client sends: the type of a handshake record (RFC 8446, 5.1)."""
@@ -55,7 +52,7 @@ class Session:
         self.ended = False
         """Whether nothing more can be read: the peer has said so, or has broken the protocol."""
 
-    def receive(self, data: "ReadableBuffer") -> None:
+    def receive(self, data: memoryview | bytes) -> None:
         """Take what has come, for `shake_hands` or `read`."""
         self._incoming.write(data)
 
@@ -374,7 +371,7 @@ class TLSSocket(socket.socket):
         sock.setblocking(False)
         return sock
 
-    def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Read into a buffer, which must have room for 64 KiB."""
         session = self._session
         if session is None:
@@ -389,7 +386,7 @@ class TLSSocket(socket.socket):
         memoryview(buffer)[: len(data)] = data
         return len(data)
 
-    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
+    def send(self, data: Any, flags: int = 0) -> int:
         """Send the beginning of some data, and return how much that was.
 
         Raises BlockingIOError while it is under way; then this has to be called with the same data.

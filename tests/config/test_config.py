@@ -44,6 +44,8 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_PING_INTERVAL",
         "SIGNALING_PING_TIMEOUT",
         "SIGNALING_SHUTDOWN_TIMEOUT",
+        "SIGNALING_TLS_CERT",
+        "SIGNALING_TLS_KEY",
         "SIGNALING_TRANSPORT",
         "SIGNALING_LOG_LEVEL",
         "SIGNALING_ICE_SERVERS",
@@ -68,7 +70,7 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
     assert config == Config(
-        *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "tornado", "DEBUG"),
+        *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "7", "7", "tornado", "DEBUG"),
         ice_servers="[]",
         allowed_origins=("null",),
         max_room_size=7,

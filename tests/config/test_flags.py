@@ -13,6 +13,10 @@ USAGE = """Usage of main.py:
     \tserve the demo page too
   -port int
     \tserver port (default 5000)
+  -tls-cert string
+    \tfile of a certificate, to speak TLS
+  -tls-key string
+    \tfile of the certificate's key
   -version
     \tprint the version and exit"""
 
@@ -39,6 +43,7 @@ USAGE = """Usage of main.py:
         (["-addr=a=b"], {"addr": "a=b"}),
         (["-addr", "-port"], {"addr": "-port"}),
         (["-addr", "--"], {"addr": "--"}),
+        (["-tls-cert=a", "-tls-key", "b"], {"tls_cert": "a", "tls_key": "b"}),
         (["-version"], {"version": True}),
         (["-demo"], {"demo": True}),
         (["-demo", "-port=1"], {"demo": True, "port": 1}),
