@@ -34,15 +34,19 @@ _THIS = ("main.py", "-addr", "{host}", "-port", "{port}")
 _TLS = {"SIGNALING_TLS_CERT": "{cert}", "SIGNALING_TLS_KEY": "{key}"}
 
 
-def this_server(tls: bool = False) -> list[ServerSpec]:
+def this_server() -> list[ServerSpec]:
     """Return this server on each of its two protocols."""
     return [
-        ServerSpec(
-            name,
-            (sys.executable, *_THIS),
-            {"SIGNALING_TRANSPORT": name, **(_TLS if tls else {})},
-        )
+        ServerSpec(name, (sys.executable, *_THIS), {"SIGNALING_TRANSPORT": name})
         for name in ("auto", "tornado")
+    ]
+
+
+def this_server_over_tls() -> list[ServerSpec]:
+    """Return this server over TLS, and the same with all that Tornado has for that."""
+    return [
+        ServerSpec("auto", (sys.executable, *_THIS), _TLS),
+        ServerSpec("tornado", (sys.executable, "-m", "bench.tornado_tls", *_THIS[1:]), _TLS),
     ]
 
 
@@ -118,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tls",
         action="store_true",
-        help="measure over TLS; the files of a certificate replace {cert} and {key} in a --server",
+        help="measure over TLS, by default this server and the same on Tornado's own TLS; the files"
+        " of a certificate replace {cert} and {key} in a --server",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all measurements to FILE")
     parser.add_argument(
@@ -247,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     names: list[str] = list(dict.fromkeys(args.scenarios)) or list(SCENARIOS)
     _check(parser, args, names)
-    specs = distinct(args.servers or this_server(args.tls))
+    specs = distinct(args.servers or (this_server_over_tls() if args.tls else this_server()))
     baseline = specs[-1].name if args.baseline is None else args.baseline
     if baseline not in [spec.name for spec in specs]:
         parser.error(f"no server {baseline}; there are {', '.join(spec.name for spec in specs)}")
