@@ -43,7 +43,7 @@ def websocket_protocol(
 
     Without `limits` it has those of the application's settings, as Tornado documents them. It is
     `LoopProtocol`, which does not compress, if a `Listener` accepted the connection, and Tornado's
-    own if an `HTTPServer` did, as under TLS. Raises HTTPError for a request that does not open a
+    own if an `HTTPServer` did. Raises HTTPError for a request that does not open a
     WebSocket.
     """
     status = refusal(handler.request)
