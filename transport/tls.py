@@ -36,8 +36,8 @@ SOCKET_PIECE: Final = 32 * 1024
 it fits into the 64 KiB that Tornado reads at once."""
 
 MAX_ANSWERS: Final = 16 * 1024
-"""Bytes of TLS's own that may wait for a peer to read. A peer may ask for new keys at any time, and
-every time is answered (RFC 8446, section 4.6.3)."""
+"""Bytes of TLS's own that may wait for a peer to read. With TLS 1.2 a peer may ask for a new
+handshake again and again, and every time that is answered with a refusal (RFC 5246, 7.2.2)."""
 
 
 class Session:

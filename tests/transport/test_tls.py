@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.support.certificates import authority, client_context
+from tests.support.certificates import authority, client_context, server_context
 from tests.support.client import (
     Connection,
     Frame,
@@ -26,8 +26,9 @@ from tests.transport.served import SMALL_BUFFER, Busy, Recorder, Served, served
 from transport import line
 from transport.fallback import StreamProtocol
 from transport.frames import Close, Ping
+from transport.line import AT_ONCE
 from transport.protocol import LoopProtocol
-from transport.tls import RECORDS
+from transport.tls import MAX_ANSWERS, RECORDS, Session
 
 PAGE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 UPGRADE = upgrade_request("x", "/echo")
@@ -38,6 +39,18 @@ def new_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority().configure_trust(context)
     return context
+
+
+def hold(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the server's line."""
+    monkeypatch.setattr(line, "AT_ONCE", 0)
+    server.listener.line._free = 0
+
+
+def go(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the line go on."""
+    monkeypatch.setattr(line, "AT_ONCE", AT_ONCE)
+    server.listener.line._next_iteration()
 
 
 class Raw:
@@ -307,20 +320,41 @@ async def test_a_slow_handshake_is_dropped(part: int | None) -> None:
 
 async def test_handshakes_wait_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes as long as a request or two, so few are made in one iteration."""
+    sessions = set[Session]()
+    shake_hands = Session.shake_hands
+
+    def counted(session: Session) -> bool:
+        sessions.add(session)
+        return shake_hands(session)
+
+    monkeypatch.setattr(Session, "shake_hands", counted)
     async with served(tls=True) as server:
-        monkeypatch.setattr(line, "AT_ONCE", 0)
-        server.listener.line._free = 0
+        hold(server, monkeypatch)
         clients = [await Raw.open(server) for _ in range(5)]
         for client in clients:
             client.connection.write(client.hello())
         await until(lambda: len(server.listener.line) == 5)
         clients.pop().connection.reset()
-        monkeypatch.undo()
-        server.listener.line._next_iteration()
+        await asyncio.sleep(0)
+        go(server, monkeypatch)
         for client in clients:
             await client.shake_hands(PAGE)
             assert (await client.read()).endswith(b"\r\n\r\na page\n")
         await until(lambda: not server.listener.arriving)
+    assert len(sessions) == 4  # None was made with the client that was gone.
+
+
+async def test_the_end_waits_for_the_turn_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may say goodbye behind its request, and still read the answer."""
+    async with served(tls=True) as server:
+        client = await Raw.open(server)
+        await client.shake_hands()
+        await until(lambda: next(iter(server.listener.arriving))._transport._is_open)  # type: ignore[attr-defined]
+        hold(server, monkeypatch)
+        client.connection.write(client.records(PAGE) + client.goodbye())
+        await until(lambda: len(server.listener.line) == 1)
+        go(server, monkeypatch)
+        assert (await client.rest()).endswith(b"\r\n\r\na page\n")
 
 
 @pytest.mark.parametrize("upgrades", [True, False])
@@ -366,6 +400,17 @@ async def test_many_short_records() -> None:
         assert steps > len(frames) / RECORDS / 2
         await handler.is_closed()
         assert handler.seen == [*map(str, range(number)), Close(None, None)]
+
+
+def test_a_peer_that_has_to_be_answered_too_much_is_given_up() -> None:
+    """So what TLS itself has to send cannot grow without bound while the peer does not read."""
+    session = Session(server_context())
+    session._outgoing.write(bytes(MAX_ANSWERS))
+    assert session.read() == b""
+    assert not session.ended
+    session._outgoing.write(b"x")
+    assert session.read() == b""
+    assert session.ended
 
 
 async def test_a_busy_handler_stops_the_peer() -> None:
