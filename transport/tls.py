@@ -189,7 +189,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_open:
-            if not self._discards:
+            if not (self._discards or self._session.ended):
                 self._session.receive(self._buffer[:nbytes])
                 self._read()
         else:
@@ -203,6 +203,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._line.leave(self)
         self._protocol.connection_lost(exc)
+        del self._protocol  # It knows this one too.
 
     def pause_writing(self) -> None:
         self._is_behind = True
@@ -253,11 +254,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             return
         if not self._is_behind:
             self._write(session.unsent())
-        if session.has_unread:
+        if session.ended:
+            self._end()
+        elif session.has_unread:
             self._lower.pause_reading()
             self._read_later()
-        elif session.ended:
-            self._end()
 
     def _read_later(self) -> None:
         if not self._scheduled:

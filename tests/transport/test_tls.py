@@ -357,8 +357,9 @@ async def test_the_end_waits_for_the_turn_of_the_request(monkeypatch: pytest.Mon
         assert (await client.rest()).endswith(b"\r\n\r\na page\n")
 
 
+@pytest.mark.parametrize("behind", [0, 1000])
 @pytest.mark.parametrize("upgrades", [True, False])
-async def test_a_broken_record_ends_the_connection(upgrades: bool) -> None:
+async def test_a_broken_record_ends_the_connection(upgrades: bool, behind: int) -> None:
     """The client is told why with an alert, the handler what came before, and nobody else."""
     async with served(Recorder, tls=True, upgrades=upgrades) as server:
         other = await Raw.open(server)
@@ -370,7 +371,7 @@ async def test_a_broken_record_ends_the_connection(upgrades: bool) -> None:
         await client.read()
         handler = await server.handler()
         client.send(text_frame("before"))
-        client.connection.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+        client.connection.write(b"\x17\x03\x03\x00\x20" + bytes(32) + bytes(behind))
         if upgrades:
             with pytest.raises(ssl.SSLError, match="ALERT_BAD_RECORD_MAC"):
                 await client.rest()
@@ -380,6 +381,24 @@ async def test_a_broken_record_ends_the_connection(upgrades: bool) -> None:
         await until(lambda: undisturbed.seen == ["after"])
         other.connection.abort()
         await undisturbed.is_closed()
+
+
+async def test_nothing_is_kept_of_what_comes_behind_the_end() -> None:
+    """However much it is, while the handler is busy and the connection cannot close yet."""
+    async with served(Busy, tls=True) as server:
+        client = await Raw.open(server)
+        await client.shake_hands(UPGRADE)
+        await client.read()
+        handler = await server.handler()
+        client.send(text_frame("before"))
+        await until(lambda: bool(handler.seen))
+        transport = handler.ws_connection._transport
+        client.connection.write(client.goodbye())
+        await until(lambda: transport._session.ended)
+        await client.connection.send(bytes(1_000_000))
+        assert transport._session._incoming.pending < 10_000
+        handler.go.set()
+        await handler.is_closed()
 
 
 async def test_many_short_records() -> None:
