@@ -19,9 +19,10 @@ USER 65532:65532
 
 EXPOSE 5000
 
-# Follows PORT, but not -port: which port is published is up to docker run.
+# Follows PORT and SIGNALING_TLS_CERT, but no flags: which port is published is up to docker run. The
+# certificate is for another name than 127.0.0.1, so it is not checked.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 \
-    CMD ["python", "-Ic", "import os, urllib.request as http; http.urlopen('http://127.0.0.1:%s/health' % (os.getenv('PORT') or 5000), timeout=2)"]
+    CMD ["python", "-Ic", "import os, ssl, urllib.request as http; http.urlopen('http%s://127.0.0.1:%s/health' % ('s' * bool(os.getenv('SIGNALING_TLS_CERT')), os.getenv('PORT') or 5000), timeout=2, context=ssl._create_unverified_context())"]
 
 # Without a shell, so that SIGTERM reaches the server: it closes every client, which takes up to
 # SIGNALING_SHUTDOWN_TIMEOUT of the 10 seconds that docker stop waits.

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo cluster test coverage attack test-attacks simulate test-cluster test-browser test-build lint docs bench bench-cluster build clean
+.PHONY: help run demo demo-https cluster test coverage attack test-attacks simulate test-cluster test-browser test-build lint docs bench bench-cluster build clean
 
 help:  ## list these commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ run: .venv/run  ## start the server; flags go into ARGS: make run ARGS="-port 80
 
 demo: .venv/run  ## start the server with the demo page; flags go into ARGS here too
 	$(BIN)/python main.py -demo $(ARGS)
+
+demo-https: .venv/test  ## start the server with the demo page over TLS, and show a QR code for a phone
+	$(BIN)/python -m tests.support.https_demo $(ARGS)
 
 cluster: .venv/test  ## start two servers that share their rooms, with the demo page, on this machine
 	$(BIN)/python -m tests.support.cluster_demo $(ARGS)

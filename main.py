@@ -93,7 +93,7 @@ def run_server(
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
             runner.run(serve(config, sockets, workers))
-    except ConfigError as error:  # Of what only a library knows, which is imported when needed.
+    except ConfigError as error:  # Of what is looked at only when it is needed.
         say(str(error))
         return 2
     return 0

@@ -74,6 +74,21 @@ def stop_event() -> "asyncio.Event":
     return stop
 
 
+def on_hangup(reload: "Callable[[], object]") -> None:
+    """Call `reload` in the running loop for each SIGHUP, which would end the process otherwise."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+
+    def schedule() -> None:
+        try:
+            loop.call_soon_threadsafe(reload)
+        except RuntimeError:
+            pass  # The loop is closed already.
+
+    signal.signal(signal.SIGHUP, lambda *_: schedule())
+
+
 def ignore_stop_signals() -> None:
     """Ignore SIGTERM and SIGINT from now on: at its end Python restores the default actions."""
     # One that comes while its handler is taken away would be reported as an error.

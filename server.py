@@ -30,6 +30,7 @@ from transport.serve_mux import ServeMux, respond
 from version import VERSION
 
 if TYPE_CHECKING:
+    from edge.tls import Certificate
     from edge.tokens import Tokens
     from services.clustering import ClusteringService
     from workers.workers import Workers
@@ -138,8 +139,15 @@ async def serve(
         ice_servers=_turn(config),
         client_address=client_address,
     )
+    certificate = tls = None
+    if config.tls_cert:
+        from transport.tls import TLS
+
+        certificate = _certificate(config)
+        tls = TLS(certificate.context)
     http_server = HTTPServer(
         app,
+        protocol=None if tls is None else "https",
         idle_connection_timeout=config.idle_timeout,
         body_timeout=config.handshake_timeout,
         max_body_size=MAX_BODY_SIZE,
@@ -156,6 +164,7 @@ async def serve(
         newcomers,
         upgrades=upgrades,
         max_buffered=max_buffered if workers is None else max_buffered // workers.count,
+        tls=tls,
         read_first=read_first,
     )
     await listener.add_sockets(sockets, BACKLOG)
@@ -166,6 +175,9 @@ async def serve(
 
         moving = Moving(app, listener.shared, collaborators)
         workers.start(moving.take, stop, None if cluster is None else cluster.settled)
+    if certificate is not None:
+        process.on_hangup(certificate.reload)
+        certificate.watch()
 
     if cluster is not None:
         sharing = asyncio.create_task(cluster.run())
@@ -173,6 +185,8 @@ async def serve(
 
     logger.info("stopping, %d connections to close", len(connections))
     scavenger.stop()
+    if certificate is not None:
+        certificate.stop()
     listener.stop()
     http_server.stop()
     if cluster is not None:
@@ -198,7 +212,8 @@ def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
             host = config.addr
         logger.info("listening on %s", host_port(host, port))
     if config.demo:
-        logger.info("demo: %s", _demo_url(*sockets[0].getsockname()[:2]))
+        scheme = "https" if config.tls_cert else "http"
+        logger.info("demo: %s", _demo_url(scheme, *sockets[0].getsockname()[:2]))
 
 
 def _cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService":
@@ -266,7 +281,8 @@ def mint(config: Config, room_id: str, ttl: float) -> tuple[str, str]:
     token = _tokens(config).mint(room_id, ttl)
     # As the demo writes it (`encodeURIComponent`).
     room = quote(room_id, safe="!'()*")
-    return token, f"{_demo_url(config.addr, config.port)}#{room}&token={token}"
+    scheme = "https" if config.tls_cert else "http"
+    return token, f"{_demo_url(scheme, config.addr, config.port)}#{room}&token={token}"
 
 
 def _turn(config: Config) -> Callable[[Grant | None], str] | None:
@@ -279,15 +295,24 @@ def _turn(config: Config) -> Callable[[Grant | None], str] | None:
     return turn.ice_servers
 
 
+def _certificate(config: Config) -> "Certificate":
+    from edge.tls import Certificate, CertificateError
+
+    try:
+        return Certificate(config.tls_cert, config.tls_key)
+    except CertificateError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:
     ready, unready = respond(200, "OK"), respond(503, "rooms cannot be shared\n")
     return lambda request: (ready if is_ready() else unready)(request)
 
 
-def _demo_url(host: str, port: int) -> str:
+def _demo_url(scheme: str, host: str, port: int) -> str:
     """Return the demo's URL, with `localhost` for this machine.
 
     Browsers allow cameras there without TLS.
     """
     local = is_every_address(host) or host in ("127.0.0.1", "::1")
-    return f"http://{host_port('localhost' if local else host, port)}/"
+    return f"{scheme}://{host_port('localhost' if local else host, port)}/"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 if importlib.util.find_spec("psutil") is None:
@@ -30,11 +31,22 @@ SPARE_FILES = 200
 _THIS = ("main.py", "-addr", "{host}", "-port", "{port}")
 
 
+_TLS = {"SIGNALING_TLS_CERT": "{cert}", "SIGNALING_TLS_KEY": "{key}"}
+
+
 def this_server() -> list[ServerSpec]:
     """Return this server on each of its two protocols."""
     return [
         ServerSpec(name, (sys.executable, *_THIS), {"SIGNALING_TRANSPORT": name})
         for name in ("auto", "tornado")
+    ]
+
+
+def this_server_over_tls() -> list[ServerSpec]:
+    """Return this server over TLS, and the same with all that Tornado has for that."""
+    return [
+        ServerSpec("auto", (sys.executable, *_THIS), _TLS),
+        ServerSpec("tornado", (sys.executable, "-m", "bench.tornado_tls", *_THIS[1:]), _TLS),
     ]
 
 
@@ -106,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--quick", action="store_true", help="check in under a minute that everything works"
+    )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="measure over TLS, by default this server and the same on Tornado's own TLS; the files"
+        " of a certificate replace {cert} and {key} in a --server",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all measurements to FILE")
     parser.add_argument(
@@ -208,6 +226,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, names: lis
         parser.error(f"--plot writes PNG, and {args.plot} does not end in .png")
     if args.plot and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: python -m pip install -r bench/requirements.txt")
+    if args.tls and importlib.util.find_spec("trustme") is None:
+        parser.error("--tls needs trustme: python -m pip install -r bench/requirements.txt")
     for path in filter(None, (args.json, args.plot)):
         if not path.resolve().parent.is_dir():
             parser.error(f"no directory {path.parent}")
@@ -232,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     names: list[str] = list(dict.fromkeys(args.scenarios)) or list(SCENARIOS)
     _check(parser, args, names)
-    specs = distinct(args.servers or this_server())
+    specs = distinct(args.servers or (this_server_over_tls() if args.tls else this_server()))
     baseline = specs[-1].name if args.baseline is None else args.baseline
     if baseline not in [spec.name for spec in specs]:
         parser.error(f"no server {baseline}; there are {', '.join(spec.name for spec in specs)}")
@@ -259,8 +279,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     _leave_in_order()
     try:
-        with Guard() as guard:
-            runner = Runner(specs, names, settings, placement, args.host, guard, progress)
+        with Guard() as guard, TemporaryDirectory() as directory:
+            authority = ""
+            if args.tls:
+                from bench.certificate import Certificate
+
+                certificate = Certificate.make(directory, args.host)
+                specs = [certificate.fill(spec) for spec in specs]
+                authority = certificate.authority
+            runner = Runner(
+                specs, names, settings, placement, args.host, guard, progress, authority
+            )
             outcomes = runner.run()
     except KeyboardInterrupt:
         return 130

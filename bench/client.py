@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from ssl import SSLContext
 from typing import cast
 
 from bench import frames
@@ -66,12 +67,14 @@ class Client(asyncio.Protocol):
     # -------------------------------------------------------------------------------------------
 
     @classmethod
-    async def open(cls, host: str, port: int, timeout: float) -> Client:
+    async def open(
+        cls, host: str, port: int, timeout: float, tls: SSLContext | None = None
+    ) -> Client:
         """Connect, upgrade and wait for the client id; raise StepFailed if that fails."""
         loop = asyncio.get_running_loop()
         client = cls(loop, timeout)
         try:
-            await loop.create_connection(lambda: client, host, port)
+            await loop.create_connection(lambda: client, host, port, ssl=tls)
         except OSError as error:
             raise StepFailed(f"connect: {error.strerror or error}") from error
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from ssl import create_default_context
 from typing import Any
 
 from bench.client import StepFailed
@@ -44,6 +45,8 @@ class Job:
     pid: int
     """The server's first process."""
     settings: Settings
+    authority: str = ""
+    """The file of whom to trust over TLS; empty for no TLS."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""
@@ -82,7 +85,8 @@ async def run_job(job: Job, say: Callable[[dict[str, Any]], None]) -> str:
         say({"progress": text})
 
     try:
-        context = Context(job.host, job.port, Tree(job.pid), job.settings, emit, progress)
+        tls = create_default_context(cafile=job.authority) if job.authority else None
+        context = Context(job.host, job.port, Tree(job.pid), job.settings, emit, progress, tls)
         try:
             await SCENARIOS[job.scenario].run(context)
         finally:

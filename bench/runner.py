@@ -65,8 +65,9 @@ class Runner:
         host: str,
         guard: Guard,
         progress: Callable[[str], None],
+        authority: str = "",
     ) -> None:
-        """Prepare; nothing is started yet."""
+        """Prepare; nothing is started yet. With the file of an `authority` all is over TLS."""
         self._specs = specs
         self._scenarios = scenarios
         self._settings = settings
@@ -74,6 +75,7 @@ class Runner:
         self._host = host
         self._guard = guard
         self._progress = progress
+        self._authority = authority
         self._absent: dict[str, str] = {}
 
     def run(self) -> list[Outcome]:
@@ -116,7 +118,7 @@ class Runner:
 
     def _load(self, server: Server, scenario: str, found: dict[str, Measurement]) -> str:
         """Run the load process, put its measurements into `found`, and return how it ended."""
-        job = Job(scenario, self._host, server.port, server.pid, self._settings)
+        job = Job(scenario, self._host, server.port, server.pid, self._settings, self._authority)
         limit = deadline(scenario, self._settings)
         ending = "the load generator failed"
         with on_cores(self._placement.load):

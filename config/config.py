@@ -261,6 +261,10 @@ class Config:
     is closed with 1011."""
     shutdown_timeout: ShutdownSeconds = 3.0
     """Seconds for clients to answer the close when the server stops."""
+    tls_cert: Text = ""
+    """The file of the certificate, in PEM, with those that lead to its root; empty for no TLS."""
+    tls_key: Text = ""
+    """The file of the certificate's key, in PEM and without a passphrase."""
     transport: Transport = "auto"
     """What reads and writes frames: `auto` is this project's transport, `tornado` Tornado's."""
     log_level: LogLevel = "INFO"
@@ -333,12 +337,16 @@ class Config:
             raise ConfigError(f"{PREFIX}TURN_URLS needs {PREFIX}TURN_SECRET")
         if self.turn_secret and not self.turn_urls:
             raise ConfigError(f"{PREFIX}TURN_SECRET needs {PREFIX}TURN_URLS")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            missing = "KEY" if self.tls_cert else "CERT"
+            raise ConfigError(f"for TLS, {PREFIX}TLS_{missing} (-tls-{missing.lower()}) is missing")
         if self.byte_rate and self.transport == "tornado":
             raise ConfigError(f"{PREFIX}BYTE_RATE cannot be kept with {PREFIX}TRANSPORT='tornado'")
-        if self.workers != 1 and self.transport != "auto":
-            raise ConfigError(
-                f"{PREFIX}TRANSPORT={self.transport} cannot move clients between -workers"
-            )
+        if self.workers != 1 and self.transport == "tornado":
+            raise ConfigError(f"-workers cannot be used with {PREFIX}TRANSPORT='tornado'")
+        if self.workers != 1 and self.tls_cert:
+            # What TLS knows of a connection cannot go from one process to another.
+            raise ConfigError("-workers cannot be used with -tls-cert; have a proxy speak TLS")
         if (self.auth_issuer or self.auth_audience) and not self.has_tokens:
             raise ConfigError(
                 f"{PREFIX}AUTH_ISSUER and {PREFIX}AUTH_AUDIENCE are for tokens, which need"

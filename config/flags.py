@@ -98,6 +98,8 @@ FLAGS = {
             str,
         ),
         Flag("port", f"server port (default {Config.port})", "int", read_port),
+        Flag("tls-cert", "file of a certificate, to speak TLS", "string", str),
+        Flag("tls-key", "file of the certificate's key", "string", str),
         Flag("ttl", f"how long that token is valid (default {TTL})", "duration", read_ttl),
         Flag("version", "print the version and exit", "", read_bool),
         Flag(
@@ -119,7 +121,7 @@ def usage() -> str:
 
 
 def parse_flags(args: Sequence[str]) -> dict[str, Any]:
-    """Return the values of the flags that are given, by their names (`flag.Parse`).
+    """Return the values of the flags that are given, by the names of the settings (`flag.Parse`).
 
     Raises FlagError, also for an argument that is not a flag, which Go would leave to the program.
     """
@@ -144,7 +146,7 @@ def parse_flags(args: Sequence[str]) -> dict[str, Any]:
                 raise FlagError(f"flag needs an argument: -{name}")
             text = rest.pop(0)
         try:
-            values[name] = flag.read(text)
+            values[name.replace("-", "_")] = flag.read(text)
         except ValueError as error:
             what = "value {} for flag" if flag.value else "boolean value {} for"
             raise FlagError(f"invalid {what.format(_quoted(text))} -{name}: {error}") from None

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.support.certificates import files
 from tests.support.client import http
-from tests.support.server_process import server_process
+from tests.support.server_process import NO_VARIABLES, server_process
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,10 +55,13 @@ def test_healthcheck() -> None:
     assert check
     command = [sys.executable, *json.loads(check[1])[1:]]
 
-    def code(port: int) -> int:
-        environ = os.environ | {"PORT": str(port)}
+    def code(port: int, env: Mapping[str, str] = NO_VARIABLES) -> int:
+        environ = os.environ | {"PORT": str(port)} | dict(env)
         return subprocess.run(command, env=environ, capture_output=True, timeout=10).returncode
 
+    with server_process(env=files().env) as server:
+        assert code(server.port, files().env) == 0
+        assert code(server.port) != 0
     with server_process() as server:
         assert code(server.port) == 0
     assert code(server.port) == 1

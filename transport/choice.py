@@ -44,8 +44,8 @@ def websocket_protocol(
 
     Without `limits` it has those of the application's settings, as Tornado documents them, and of
     one more, `websocket_byte_rate`. It is `LoopProtocol`, which does not compress, if a `Listener`
-    accepted the connection, and Tornado's own, which has no byte rate, if an `HTTPServer` did, as
-    under TLS. Raises HTTPError for a request that does not open a WebSocket.
+    accepted the connection, and Tornado's own, which has no byte rate, if an `HTTPServer` did.
+    Raises HTTPError for a request that does not open a WebSocket.
     """
     status = refusal(handler.request)
     if status is not None:

@@ -28,9 +28,9 @@ def refusal(received: bytes | bytearray, end: int) -> HTTPStatus | None:
     return None
 
 
-def refuse(status: HTTPStatus) -> bytes:
+def refuse(status: HTTPStatus, reason: str = "") -> bytes:
     """Return the response to a request that is not answered by the application."""
-    text = f"{status} {status.phrase}\n"
+    text = f"{status} {status.phrase}{reason and f': {reason}'}\n"
     return (
         f"HTTP/1.1 {status} {status.phrase}\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"

@@ -1,7 +1,6 @@
 """The stream of a connection that is Tornado's `HTTPServer`'s, with limits which that lacks."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -139,8 +138,7 @@ class HTTPStream(HeadStream):
     def _give_up(self, head: bytes, give_back: Callable[[socket.socket, bytes], object]) -> None:
         """Close this stream, but not its connection, unless there is no file for that."""
         with suppress(OSError):
-            sock = socket.socket(fileno=os.dup(self.socket.fileno()))
-            give_back(sock, head + self.read_ahead() + bytes(self._pre_read))
+            give_back(self.socket.dup(), head + self.read_ahead() + bytes(self._pre_read))
         self.close()
 
     def _take_up(self, head: bytes) -> None:

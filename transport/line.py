@@ -11,8 +11,10 @@ this has handed it over.
 """
 
 import asyncio
+import socket
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import cast
 
 AT_ONCE = 4
 """Requests that are taken up in one iteration of the event loop: a millisecond of work, or two."""
@@ -58,3 +60,15 @@ class Line:
         finally:
             if self._free < AT_ONCE:
                 self._schedule()
+
+
+def is_reset(transport: asyncio.Transport) -> bool:
+    """Return whether the client has reset the connection.
+
+    What it had sent before is still read, so a handshake would be made with nobody, and others wait
+    for that: a client can be gone while it is in the line, or before it is accepted.
+    """
+    if transport.is_closing():
+        return True
+    sock = transport.get_extra_info("socket")
+    return cast(int, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) != 0

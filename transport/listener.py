@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
@@ -37,9 +37,12 @@ from transport.buffers import Buffers
 from transport.handshake import has_token
 from transport.head import HEAD_END, MAX_HEAD_SIZE, refusal, refuse
 from transport.http_stream import HTTPStream
-from transport.line import Line
+from transport.line import Line, is_reset
 from transport.newcomers import Newcomers
 from transport.shared import Shared
+
+if TYPE_CHECKING:
+    from transport.tls import TLS, TLSSocket, TLSTransport
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +93,7 @@ class Listener:
         upgrades: bool = True,
         max_buffered: int = sys.maxsize,
         read_first: ReadFirst | None = None,
+        tls: "TLS | None" = None,
     ) -> None:
         """Drop a connection whose first head has not come after `handshake_timeout` seconds.
 
@@ -99,9 +103,11 @@ class Listener:
 
         WebSocket handlers of the application must get their protocol from `websocket_protocol`.
         `http_server` serves the same application and needs no sockets of its own. Its options apply
-        to what is passed on to it: upgrades have no TLS (`ssl_options`), and their client's address
-        is that of the socket (`xheaders`). For these two, give the sockets to `http_server` itself.
-        Without `upgrades`, requests to upgrade are passed on too.
+        to what is passed on to it: the client's address of an upgrade is that of the socket
+        (`xheaders`). Without `upgrades`, requests to upgrade are passed on too.
+
+        With `tls` every connection is over TLS, for which `http_server` has the option `protocol`
+        and not `ssl_options`.
 
         `read_first` makes what reads the beginning of a connection, which may tell from where that
         comes, and then gives it to the protocol.
@@ -114,6 +120,7 @@ class Listener:
         self.shared = Shared(Buffers(max_buffered))
         self.line = Line()
         self.newcomers = newcomers
+        self.tls = tls
         self.arriving: set[UpgradeConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._max_files = sys.maxsize
@@ -135,9 +142,12 @@ class Listener:
 
     def _protocol(self) -> asyncio.BaseProtocol:
         connection = UpgradeConnection(self)
-        if self.read_first is None:
-            return connection
-        return self.read_first(connection, connection.comes_from)
+        protocol: asyncio.BaseProtocol = connection
+        if self.tls is not None:
+            protocol = self.tls.accept(connection, self.line)
+        if self.read_first is not None:
+            protocol = self.read_first(protocol, connection.comes_from)
+        return protocol
 
     def accepted(self, connection: "UpgradeConnection", fd: int) -> None:
         """Take note of a connection, and warn if its file is the last one that may be open.
@@ -157,10 +167,12 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
 
     async def _take_back(self, peer: Peer, sock: socket.socket, received: bytes) -> None:
+        connection = UpgradeConnection(self)
+        protocol: asyncio.BaseProtocol = connection
+        if self.tls is not None:
+            protocol = self.tls.take_back(cast("TLSSocket", sock), connection, self.line)
         try:
-            _, connection = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: UpgradeConnection(self), sock
-            )
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
         except OSError:
             sock.close()
         else:
@@ -202,7 +214,7 @@ class _Context:
     """What an `HTTPServerRequest` takes from its connection."""
 
     remote_ip: str
-    protocol: str = "http"
+    protocol: str
 
 
 class UpgradeConnection(HTTPConnection, asyncio.Protocol):
@@ -228,7 +240,18 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
     def comes_from(self, peer: Peer) -> None:
         """Take note of where the connection comes from; a proxy may tell that later."""
         self._peer = peer
-        self.context = _Context(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
+        self.context = _Context(
+            peer[0] if isinstance(peer, tuple) else "0.0.0.0",
+            "http" if self._listener.tls is None else "https",
+        )
+
+    def not_tls(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Refuse a client that does not speak TLS, on the transport below; `data` came first."""
+        self._transport = transport
+        if _METHOD.match(data):
+            self._refuse(HTTPStatus.BAD_REQUEST, "plain HTTP on a port for HTTPS")
+        else:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -261,7 +284,7 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
 
     def _take_up(self, start_line: RequestStartLine, head: int, end: int) -> None:
         """Refuse or route the request, whose last line and whose head end at these places."""
-        if self._is_reset():
+        if is_reset(self._transport):
             self.abort()
             return
         if status := refusal(self._received, end):
@@ -286,17 +309,6 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         delegate = self._listener.application.find_handler(request)
         delegate.headers_received(start_line, request.headers)
         delegate.finish()
-
-    def _is_reset(self) -> bool:
-        """Return whether the client has reset the connection.
-
-        What it had sent before is still read, so a handshake would be made with nobody, and others
-        wait for that: a client can be gone while it is in the line, or before it is accepted.
-        """
-        if self._transport.is_closing():
-            return True
-        sock = self._transport.get_extra_info("socket")
-        return cast(int, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) != 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
@@ -335,8 +347,11 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         self._arrived()
         # Closes the transport's own descriptor, and not the connection.
         self._transport.abort()
+        sock = socket.socket(fileno=fd)
+        if self._listener.tls is not None:
+            sock = self._listener.tls.pass_on(cast("TLSTransport", self._transport), sock.detach())
         stream = HTTPStream(
-            socket.socket(fileno=fd),
+            sock,
             bytes(self._received),
             self._listener.handshake_timeout,
             self._listener.line,
@@ -347,8 +362,8 @@ class UpgradeConnection(HTTPConnection, asyncio.Protocol):
         )
         server.handle_stream(stream, cast(tuple[Any, ...], self._peer))
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        self._transport.write(refuse(status))
+    def _refuse(self, status: HTTPStatus, reason: str = "") -> None:
+        self._transport.write(refuse(status, reason))
         self._linger()
 
     def _linger(self) -> None:

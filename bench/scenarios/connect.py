@@ -38,7 +38,9 @@ async def connect(context: Context) -> None:
             since = time.perf_counter()
             client: Client | None = None
             try:
-                client = await Client.open(context.host, context.port, settings.step_timeout)
+                client = await Client.open(
+                    context.host, context.port, settings.step_timeout, context.tls
+                )
                 await client.join(f"connect-{worker}")
                 await client.leave()
             except StepFailed as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from ssl import SSLContext
 
 from bench.client import Client
 from bench.measure import Ledger, Measurement, Meter
@@ -23,10 +24,12 @@ class Context:
         settings: Settings,
         emit: Callable[[Measurement], None],
         progress: Callable[[str], None],
+        tls: SSLContext | None = None,
     ) -> None:
         """Hold what the scenario needs; nothing is connected yet."""
         self.host = host
         self.port = port
+        self.tls = tls
         self.tree = tree
         self.settings = settings
         self._emit = emit
@@ -36,7 +39,8 @@ class Context:
 
     async def open(self) -> Client:
         """Return a connected client that is in no room."""
-        client = await Client.open(self.host, self.port, self.settings.step_timeout)
+        timeout = self.settings.step_timeout
+        client = await Client.open(self.host, self.port, timeout, self.tls)
         client.receive_other = self.receive
         self.clients.append(client)
         return client

@@ -129,3 +129,17 @@ def test_the_report_says_on_what_and_of_what_but_not_where(
     assert platform.node() not in data["machine"].values()
     for scenario in SCENARIOS:
         assert f"## {scenario}\n" in printed
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    """This server and the same on Tornado's own TLS are measured, and lose nothing."""
+    path = tmp_path / "out.json"
+    words = f"-m bench relay connect idle --tls --quick {SMALL} --json {path}".split()
+    subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, timeout=120, check=True)
+    found = json.loads(path.read_text())["results"]
+    cases = ("relay", "connect", "idle/joined", "idle/left")
+    assert [(each["case"], each["server"]) for each in found] == [
+        (case, server) for case in cases for server in ("auto", "tornado")
+    ]
+    for each in found:
+        assert (each["rounds"], each["failures"], each["total"]["lost"]) == (1, [], 0)

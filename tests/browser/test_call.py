@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import FAKE_DEVICES, GRANT, REFUSE, Launch, OpenTab, url_of
 from tests.browser.test_sdk import NO_SERVER, WATCH_SENDING
+from tests.support.certificates import files
 from tests.support.server_process import ServerProcess, server_process
 
 Call = Callable[..., Page]
@@ -223,6 +224,16 @@ def test_chat(call: Call) -> None:
     second.keyboard.press("Alt+m")
     expect(second.locator("#microphone")).to_have_attribute("aria-pressed", "true")
     expect(second.locator('.tile[data-client-id="me"]')).to_have_attribute("data-audio", "on")
+
+
+def test_a_call_over_tls(call: Call) -> None:
+    """The page may come from any address then, and its WebSocket is over TLS too."""
+    with server_process("-demo", env={**files().env, "SIGNALING_ICE_SERVERS": "[]"}) as server:
+        url = f"https://127.0.0.1:{server.port}/"
+        tabs = [call("tls", url=url, ignore_https_errors=True) for _ in range(2)]
+        for tab in tabs:
+            for client_id in members(tab, 1):
+                tab.wait_for_function(IS_SEEN_AND_HEARD, arg=client_id)
 
 
 def test_the_server_comes_back(call: Call, complaints: list[str]) -> None:

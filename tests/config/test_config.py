@@ -45,6 +45,8 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_PING_INTERVAL",
         "SIGNALING_PING_TIMEOUT",
         "SIGNALING_SHUTDOWN_TIMEOUT",
+        "SIGNALING_TLS_CERT",
+        "SIGNALING_TLS_KEY",
         "SIGNALING_TRANSPORT",
         "SIGNALING_LOG_LEVEL",
         "SIGNALING_ICE_SERVERS",
@@ -80,13 +82,14 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         "SIGNALING_TURN_URLS": "turn:t",
         "SIGNALING_ALLOWED_ORIGINS": "null",
         "SIGNALING_AUTH_SECRETS": "7" * 32,
+        "SIGNALING_WORKERS": "1",
         "SIGNALING_BYTE_RATE": "0",
         "SIGNALING_TRUSTED_PROXIES": "::1",
         "SIGNALING_SHUTDOWN_TIMEOUT": "2",
     }
     config = Config.from_environ(dict.fromkeys(variables(), "7") | others)
     assert config == Config(
-        *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "auto", "DEBUG"),
+        *("0.0.0.0", 7, 7, 7, 7, 7, 7.0, 7.0, 7.0, 7.0, 7.0, 2.0, "7", "7", "auto", "DEBUG"),
         ice_servers="[]",
         turn_urls=("turn:t",),
         turn_secret="7",
@@ -109,7 +112,6 @@ def test_every_setting_but_the_address_and_the_demo_has_a_variable() -> None:
         redis_db=7,
         cluster_prefix="7",
         cluster_lease=7.0,
-        workers=7,
     )
 
 

@@ -15,6 +15,10 @@ USAGE = """Usage of main.py:
     \tprint a token for the room and a link to the demo with it, and exit
   -port int
     \tserver port (default 5000)
+  -tls-cert string
+    \tfile of a certificate, to speak TLS
+  -tls-key string
+    \tfile of the certificate's key
   -ttl duration
     \thow long that token is valid (default 1h0m0s)
   -version
@@ -45,6 +49,7 @@ USAGE = """Usage of main.py:
         (["-addr=a=b"], {"addr": "a=b"}),
         (["-addr", "-port"], {"addr": "-port"}),
         (["-addr", "--"], {"addr": "--"}),
+        (["-tls-cert=a", "-tls-key", "b"], {"tls_cert": "a", "tls_key": "b"}),
         (["-version"], {"version": True}),
         (["-demo"], {"demo": True}),
         (["-demo", "-port=1"], {"demo": True, "port": 1}),

@@ -12,9 +12,16 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from tests.conformance.waits import keepalive_and_deadlines
+from tests.support import certificates
 from tests.support.cluster import balanced_cluster
 from tests.support.peer import Peer, join_one_by_one
 from tests.support.server_process import TRANSPORTS, server_process
+
+SERVERS: dict[str, dict[str, str]] = {
+    **{transport: {"SIGNALING_TRANSPORT": transport} for transport in TRANSPORTS},
+    "tls": certificates.files().env,
+}
+"""The servers that are tested, each with its settings."""
 
 Connect = Callable[..., Awaitable[Peer]]
 Members = Callable[..., Awaitable[list[Peer]]]
@@ -25,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption
     given = option("--server") or option("--cluster") or option("--workers")
     if "url" in metafunc.fixturenames and not given:
-        metafunc.parametrize("url", TRANSPORTS, indirect=True, scope="session")
+        metafunc.parametrize("url", SERVERS, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +48,8 @@ def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
             {"given": given}
             if given
             else {
-                transport: stack.enter_context(
-                    server_process(env={"SIGNALING_TRANSPORT": transport})
-                ).url
-                for transport in TRANSPORTS
+                name: stack.enter_context(server_process(env=env)).url
+                for name, env in SERVERS.items()
             }
         )
 

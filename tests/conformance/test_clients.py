@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from ssl import SSLContext
 
 import websockets
+from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 from websockets.typing import Subprotocol
 
 from tests.conformance.conftest import Members
+from tests.support.certificates import client_context
 from tests.support.client import TIME_LIMIT
 from tests.support.peer import canonical, message, offer
 
@@ -21,12 +24,18 @@ def id_in(text: str | bytes) -> str:
     return client_id
 
 
+def context_for(url: str) -> SSLContext | None:
+    return client_context() if url.startswith("wss:") else None
+
+
 async def test_websockets(url: str, members: Members, room: str) -> None:
     """A client of the websockets library is served, and none of its offers is negotiated."""
     (member,) = await members(room, 1)
     async with (
         asyncio.timeout(TIME_LIMIT),
-        websockets.connect(url, proxy=None, subprotocols=[Subprotocol("x")]) as client,
+        websockets.connect(
+            url, proxy=None, ssl=context_for(url), subprotocols=[Subprotocol("x")]
+        ) as client,
     ):
         client_id = id_in(await client.recv())
         await client.send(message("join", room_id=room))
@@ -45,7 +54,8 @@ async def test_tornado(url: str, members: Members, room: str) -> None:
     """A client of Tornado is served, and none of its offers is negotiated."""
     (member,) = await members(room, 1)
     async with asyncio.timeout(TIME_LIMIT):
-        client = await websocket_connect(url, compression_options={}, subprotocols=["x"])
+        request = HTTPRequest(url, ssl_options=context_for(url))
+        client = await websocket_connect(request, compression_options={}, subprotocols=["x"])
         assert client.selected_subprotocol is None
         assert "Sec-WebSocket-Extensions" not in (client.headers or {})
         client_id = id_in(await client.read_message() or "")

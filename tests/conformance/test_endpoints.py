@@ -64,7 +64,7 @@ async def test_half_an_upgrade(url: str, name: str) -> None:
 async def test_upgrade_elsewhere(url: str, path: str) -> None:
     """An upgrade on any other path is answered with 404."""
     with pytest.raises(HandshakeError) as error:
-        await Client.connect(f"ws://{urlsplit(url).netloc}{path}")
+        await Client.connect(urlsplit(url)._replace(path="").geturl() + path)
     assert error.value.response.status == 404
 
 
@@ -81,7 +81,7 @@ async def test_two_requests_on_one_connection(url: str) -> None:
 @pytest.mark.parametrize("path", ["/connect", "/ws", "/connect?x=1", "/ws?room=a&b", "/connect?"])
 async def test_paths_to_connect(url: str, path: str) -> None:
     """Clients connect at `/connect` and at its alias `/ws`, with any query string."""
-    client = await Client.connect(f"ws://{urlsplit(url).netloc}{path}")
+    client = await Client.connect(urlsplit(url)._replace(path="").geturl() + path)
     assert (await client.receive_text()).startswith('{"type":"notify-client-id"')
     client.abort()
 
@@ -90,7 +90,7 @@ async def test_connect_and_ws_are_one(url: str, connect: Connect, room: str) -> 
     """Clients that came by `/connect` and clients that came by `/ws` meet in the same rooms."""
     first = await connect()
     await first.join(room)
-    second = await connect(f"ws://{urlsplit(url).netloc}/ws")
+    second = await connect(urlsplit(url)._replace(path="/ws").geturl())
     await second.join(room)
     assert await first.receive() == new_client(second)
 

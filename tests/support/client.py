@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 TIME_LIMIT = 10.0
@@ -180,7 +180,7 @@ class Connection:
     async def open(
         cls, url: str, *, receive_buffer: int | None = None, source: str | None = None
     ) -> Self:
-        """Connect to the host and port of ``url``.
+        """Connect to the host and port of ``url``, over TLS if that begins with ``wss:``.
 
         ``receive_buffer`` limits, in bytes, what the kernel takes in for a client that stops
         reading. The connection comes from the address ``source``, if that is given; on Linux, all
@@ -201,7 +201,12 @@ class Connection:
         except BaseException:
             sock.close()
             raise
-        return cls(url, *await asyncio.open_connection(sock=sock))
+        tls: dict[str, Any] = {}
+        if parts.scheme == "wss":
+            from tests.support.certificates import client_context
+
+            tls = {"ssl": client_context(), "server_hostname": parts.hostname}
+        return cls(url, *await asyncio.open_connection(sock=sock, **tls))
 
     def write(self, data: bytes) -> None:
         """Send bytes unchanged, without waiting for the kernel to take them."""
@@ -222,8 +227,14 @@ class Connection:
         self.writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     def half_close(self) -> None:
-        """Send FIN, after which only the server can send."""
-        self.writer.write_eof()
+        """Send FIN, after which only the server can send.
+
+        What was written must have been sent. Over TLS nothing says that the stream ends there.
+        """
+        if self.writer.can_write_eof():
+            self.writer.write_eof()
+        else:
+            self.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """End the connection with RST, like a peer whose process has died."""

@@ -61,6 +61,7 @@ class ServerProcess:
         self._reader.start()
         self.host = ""
         self.port = 0
+        self.scheme = "ws"
 
     @property
     def pid(self) -> int:
@@ -68,7 +69,7 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        return f"ws://{self.host}:{self.port}/connect"
+        return f"{self.scheme}://{self.host}:{self.port}/connect"
 
     @property
     def lines(self) -> list[str]:
@@ -141,6 +142,8 @@ def server_process(
             server = ServerProcess(process)
             listening = server.wait_for_line(LISTENING.pattern, timeout=10)
             server.host, server.port = listening["host"], int(listening["port"])
+            if "SIGNALING_TLS_CERT" in env or "-tls-cert" in flags:
+                server.scheme = "wss"
             yield server
             process.terminate()
             code = server.wait()

@@ -15,6 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
+from tests.support.certificates import server_context
 from tests.support.client import TIME_LIMIT, Client, Opcode, frame
 from tests.support.listening import listening
 from tests.support.waiting import until
@@ -23,6 +24,7 @@ from transport.connection import Limits
 from transport.frames import Close, Ping, Pong
 from transport.listener import Listener
 from transport.newcomers import Newcomers
+from transport.tls import TLS
 
 # How much the kernel may keep in each direction. With little, it is soon full.
 SMALL_BUFFER = 128 * 1024
@@ -162,6 +164,12 @@ class Served:
         self._connections.append(client)
         return client
 
+    async def plain(self, **options: Any) -> Client:
+        """Open a connection likewise, but without TLS."""
+        client = await Client.open(self.url.replace("wss:", "ws:"), **options)
+        self._connections.append(client)
+        return client
+
     def abort(self) -> None:
         """End all connections to the server."""
         for connection in self._connections:
@@ -200,6 +208,7 @@ async def served(
     upgrades: bool = True,
     buffer: int | None = None,
     ssl_options: SSLContext | None = None,
+    tls: bool = False,
     limits: dict[str, Any] | None = None,
     listener: dict[str, Any] | None = None,
     **settings: Any,
@@ -207,9 +216,9 @@ async def served(
     """Serve through a Listener, or through Tornado's HTTPServer alone.
 
     `limits` are those of `Limits` that differ from its defaults, and `listener` has options of the
-    Listener. `buffer` limits what the kernel
-    keeps of each connection. At the end every connection is gone, every handler that was opened has
-    been told so once, and nothing has failed in the background.
+    Listener. `buffer` limits what the kernel keeps of each connection. With `tls` the Listener
+    speaks TLS, with `ssl_options` the HTTPServer. At the end every connection is gone, every
+    handler that was opened has been told so once, and nothing has failed in the background.
     """
     before = connections()  # An earlier test that failed may have left some open.
     loop = asyncio.get_running_loop()
@@ -223,15 +232,20 @@ async def served(
             "handshake_timeout": handshake_timeout,
             "newcomers": Newcomers(),
             "upgrades": upgrades,
+            "tls": TLS(server_context) if tls else None,
             **(listener or {}),
         },
-        {"idle_connection_timeout": idle_timeout, "ssl_options": ssl_options},
+        {
+            "idle_connection_timeout": idle_timeout,
+            "ssl_options": ssl_options,
+            "protocol": "https" if tls else None,
+        },
         settings,
     )
     async with listening(
         server.http_server, None if tornado else server.listener, buffer
     ) as address:
-        server.url = f"ws://{address}/echo"
+        server.url = f"{'wss' if tls else 'ws'}://{address}/echo"
         try:
             yield server
         finally:

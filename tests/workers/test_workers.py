@@ -298,7 +298,8 @@ async def test_rooms_are_shared_with_other_servers_too(connect: Connect) -> None
     ("flags", "env", "text"),
     [
         (["-workers", "-1"], {}, 'invalid value "-1" for flag -workers: not from 0 to 1024'),
-        (["-workers", "2"], {"SIGNALING_TRANSPORT": "tornado"}, "SIGNALING_TRANSPORT=tornado"),
+        (["-workers", "2"], {"SIGNALING_TRANSPORT": "tornado"}, "-workers cannot be used with"),
+        (["-workers", "2", "-tls-cert", "c", "-tls-key", "k"], {}, "-workers cannot be used with"),
         ([], {"SIGNALING_WORKERS": "many"}, "SIGNALING_WORKERS='many' is not a number of"),
     ],
 )
