@@ -108,7 +108,7 @@ export const problems = {
     text: `No direct connection to ${list(names)} was possible.`,
     remedy:
       "If this persists, one of you is on a network that needs a TURN server. See the server’s " +
-      "SIGNALING_ICE_SERVERS setting.",
+      "SIGNALING_TURN_URLS setting.",
   }),
   refused: () => ({
     text: "The server has not accepted this room. Its name may be too long.",
