@@ -50,9 +50,10 @@ SEEDS ?= 0 1000
 simulate: .venv/test  ## simulate a cluster under random faults; from which seed to which goes into SEEDS
 	$(BIN)/python -m tests.cluster --seeds $(SEEDS) $(ARGS)
 
-test-cluster: .venv/test  ## run the conformance tests and others on several servers, and on several workers
+test-cluster: .venv/test  ## run the conformance tests and others on several servers, on several workers and over TLS
 	$(BIN)/python -X dev -m pytest tests/bench/test_cluster.py tests/cluster/test_churn.py tests/conformance --cluster $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --cluster)
 	$(BIN)/python -X dev -m pytest tests/conformance --workers $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --workers)
+	$(BIN)/python -X dev -m pytest tests/conformance --tls $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --tls)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS) $(ONCE_MORE)

@@ -45,6 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="test a server that is started for it and has two workers",
     )
+    group.addoption(
+        "--tls", action="store_true", help="test a server that is started for it and speaks TLS"
+    )
     group.addoption("--attacks", action="store_true", help="also run the attacks that take longer")
     group.addoption("--slow", action="store_true", help="also run the tests that take a minute")
 

@@ -17,12 +17,6 @@ from tests.support.cluster import balanced_cluster
 from tests.support.peer import Peer, join_one_by_one
 from tests.support.server_process import TRANSPORTS, server_process
 
-SERVERS: dict[str, dict[str, str]] = {
-    **{transport: {"SIGNALING_TRANSPORT": transport} for transport in TRANSPORTS},
-    "tls": certificates.files().env,
-}
-"""The servers that are tested, each with its settings."""
-
 Connect = Callable[..., Awaitable[Peer]]
 Members = Callable[..., Awaitable[list[Peer]]]
 
@@ -30,9 +24,9 @@ Members = Callable[..., Awaitable[list[Peer]]]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests that use `url` by transport, so that one's tests follow the other's."""
     option = metafunc.config.getoption
-    given = option("--server") or option("--cluster") or option("--workers")
+    given = any(map(option, ("--server", "--cluster", "--workers", "--tls")))
     if "url" in metafunc.fixturenames and not given:
-        metafunc.parametrize("url", SERVERS, indirect=True, scope="session")
+        metafunc.parametrize("url", TRANSPORTS, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +38,16 @@ def urls(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
             given = stack.enter_context(balanced_cluster())
         if request.config.getoption("--workers"):
             given = stack.enter_context(server_process("-workers", "2")).url
+        if request.config.getoption("--tls"):
+            given = stack.enter_context(server_process(env=certificates.files().env)).url
         yield (
             {"given": given}
             if given
             else {
-                name: stack.enter_context(server_process(env=env)).url
-                for name, env in SERVERS.items()
+                transport: stack.enter_context(
+                    server_process(env={"SIGNALING_TRANSPORT": transport})
+                ).url
+                for transport in TRANSPORTS
             }
         )
 
