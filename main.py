@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         environ = init_env()
         config = Config.from_environ(environ, **flags)
         if room is not None:
-            from server import mint
+            from capabilities import mint
 
             print(*mint(config, room, ttl), sep="\n")
             return 0

@@ -10,20 +10,17 @@ import pytest
 from tests.support.imports import ROOT, imports
 
 LAYERS = {
-    "main": {"server", "config", "log", "process", "transport", "version", "workers"},
+    "main": {
+        *("capabilities", "config", "log", "process", "server", "transport", "version"),
+        "workers",
+    },
+    "capabilities": {
+        *("config", "edge", "edge.door", "handler", "repository.mem", "services", "transport"),
+        "workers",
+    },
     "server": {
-        *(
-            "config",
-            "demo",
-            "edge",
-            "edge.door",
-            "handler",
-            "manager",
-            "process",
-            "repository.mem",
-            "services",
-        ),
-        *("transport", "version", "workers"),
+        *("capabilities", "config", "demo", "edge", "handler", "manager", "process"),
+        *("repository.mem", "transport", "version", "workers"),
     },
     "log": {"process"},
     "process": set[str](),
@@ -46,6 +43,7 @@ LAYERS = {
 # The packages that a layer may import from elsewhere, besides the standard library.
 PACKAGES = {
     "main": set[str](),
+    "capabilities": {"tornado"},
     "server": {"tornado"},
     "log": set[str](),
     "process": {"uvloop"},
