@@ -172,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="core that the load generator may use (the second one)",
     )
+    where.add_argument("--token", help="a token for servers that want one (Authorization: Bearer)")
     return parser
 
 

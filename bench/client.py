@@ -12,7 +12,7 @@ from bench import frames
 
 _REQUEST = (
     "GET /connect HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
 )
 
 
@@ -68,7 +68,7 @@ class Client(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls, host: str, port: int, timeout: float, tls: SSLContext | None = None
+        cls, host: str, port: int, timeout: float, tls: SSLContext | None = None, token: str = ""
     ) -> Client:
         """Connect, upgrade and wait for the client id; raise StepFailed if that fails."""
         loop = asyncio.get_running_loop()
@@ -78,7 +78,8 @@ class Client(asyncio.Protocol):
         except OSError as error:
             raise StepFailed(f"connect: {error.strerror or error}") from error
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        client.write(_REQUEST.format(host=authority).encode())
+        more = f"Authorization: Bearer {token}\r\n" if token else ""
+        client.write(_REQUEST.format(host=authority, more=more).encode())
         client.id = await client._wait("handshake")
         return client
 

@@ -1,11 +1,11 @@
 """Measures several servers as one: `python -m bench.cluster --help`.
 
-Each scenario runs in four places: on a server without a cluster (`alone`), on one of two servers
+Each scenario runs in five places: on a server without a cluster (`alone`), on one of two servers
 that share their rooms (`local`), on both, where every other connection goes to the other server
-(`across`), and on a server with two workers (`workers`). The servers of a place are counted
-together, and Redis apart. Servers and Redis run on one core, and this process, which is the load
-generator, on another one. So what the workers could do on two cores is worked out: the busier one
-has the capacity of both once it has a core for itself.
+(`across`), on a server with two workers of which one has all rooms (`worker`), and on one whose
+workers both have some (`workers`). The servers of a place are counted together, and Redis apart.
+Servers and Redis run on one core, and this process, which is the load generator, on another one. So
+what two workers could do on two cores is worked out, from what the busier one has used.
 
 This is a command of its own, since what it compares are not servers but places: a scenario of the
 bench knows one server, and starts none.
@@ -28,6 +28,7 @@ from functools import partial
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from bench import machine, report
 from bench.__main__ import SPARE_FILES, duration, this_server, whole_number
@@ -52,7 +53,7 @@ RELAYS = {
 }
 """Cases of the scenario `relay`: the length of a message in bytes, and how many come at once."""
 
-PLACES = ("alone", "local", "across", "workers")
+PLACES = ("alone", "local", "across", "worker", "workers")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ class PlaceContext(Context):
     async def open(self) -> Client:
         self.port = next(self._ports)
         return await super().open()
+
+    async def member(self, room: str) -> Client:
+        while self._place == "worker" and crc32(room.encode()) % 2:
+            room += "+"
+        return await super().member(room)
 
     def meter(self) -> Meter:
         if self._place == "workers":
@@ -225,7 +231,7 @@ def start(name: str, cores: Sequence[int], guard: Guard) -> Iterator[Place]:
             return server
 
         this = this_server()[0]
-        if name in ("alone", "workers"):
+        if name in ("alone", "worker", "workers"):
             argv = this.argv if name == "alone" else (*this.argv, "-workers", "2")
             env = {**this.env, "REDIS_URL": "", "REDIS_HOST": ""}
             alone = listening(replace(this, argv=argv, env=env))
@@ -320,8 +326,9 @@ def _parser() -> argparse.ArgumentParser:
             "Measures two servers that share their rooms over Valkey: the CPU time and the memory\n"
             "of all servers together, and Redis' apart. `alone` is a server without a cluster,\n"
             "`local` has all clients on one of the two servers, `across` every other one on the\n"
-            "other, and `workers` is a server with two workers. Figures are medians of the\n"
-            "rounds, and ratios are to `alone`."
+            "other, `worker` is a server with two workers of which one has all rooms, and\n"
+            "`workers` one whose workers both have some. Figures are medians of the rounds, and\n"
+            "ratios are to `alone`."
         ),
         epilog="scenarios:\n"
         + "\n".join(

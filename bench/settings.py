@@ -37,6 +37,8 @@ class Settings:
     """Time for one handshake, join or close."""
     settle: float = 40.0
     """Time for a server to notice that its clients have left."""
+    token: str = ""
+    """What clients say that they have been given, for a server that wants one."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""

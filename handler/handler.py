@@ -64,7 +64,7 @@ def undelivered(client: Client, message_type: MessageType) -> None:
     client.send(Message(MessageType.ERROR, ErrorPayload(FAILURES[message_type])).encode())
 
 
-MOVE = 10
+MOVE = 50
 """Messages to others that are about as much work as to move a client to another worker."""
 
 SUBPROTOCOL = "signaling"

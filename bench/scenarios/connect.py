@@ -39,7 +39,8 @@ async def connect(context: Context) -> None:
             client: Client | None = None
             try:
                 client = await Client.open(
-                    context.host, context.port, settings.step_timeout, context.tls
+                    *(context.host, context.port, settings.step_timeout, context.tls),
+                    settings.token,
                 )
                 await client.join(f"connect-{worker}")
                 await client.leave()

@@ -39,8 +39,8 @@ class Context:
 
     async def open(self) -> Client:
         """Return a connected client that is in no room."""
-        timeout = self.settings.step_timeout
-        client = await Client.open(self.host, self.port, timeout, self.tls)
+        timeout, token = self.settings.step_timeout, self.settings.token
+        client = await Client.open(self.host, self.port, timeout, self.tls, token)
         client.receive_other = self.receive
         self.clients.append(client)
         return client

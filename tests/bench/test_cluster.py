@@ -9,7 +9,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from bench.cluster import RELAYS, SCENARIOS, main
+from bench.cluster import PLACES, RELAYS, SCENARIOS, main
 from bench.readings import ServerGone, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def results(run: tuple[str, dict[str, Any]], place: str) -> dict[str, dict[str, 
     return {each["case"]: each for each in run[1]["results"] if each["server"] == place}
 
 
-@pytest.mark.parametrize("place", ["alone", "local", "across"])
+@pytest.mark.parametrize("place", PLACES)
 def test_every_case_is_measured_in_every_place(run: tuple[str, dict[str, Any]], place: str) -> None:
     found = results(run, place)
     assert list(found) == CASES
