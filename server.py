@@ -157,6 +157,8 @@ async def serve(
         sharing = asyncio.create_task(cluster.run())
     await stop.wait()
 
+    if workers is not None:
+        workers.stopping = True
     logger.info("stopping, %d connections to close", len(connections))
     scavenger.stop()
     if certificate is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlsplit
@@ -103,13 +103,15 @@ def one_of(choices: Mapping[str, str]) -> Callable[[str], str]:
 
 def read_origins(text: str) -> str:
     """Return origins as browsers send them, perhaps with `*.` before the host; or `*` for all."""
-    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    origins = tuple(origin.strip().lower() for origin in text.split(",") if origin.strip())
     if origins == ("*",):
         return "*"
+    if not origins:
+        raise ValueError(f"{text!r} is not * or an origin such as https://example.com")
     for origin in origins:
         # No default port, since browsers leave it out; `null` is what a sandboxed page sends.
         if not re.fullmatch(
-            r"null|[a-z][a-z0-9+.-]*://(\*\.)?([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?", origin
+            r"null|[a-z][a-z0-9+.-]*://(\*\.)?([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d+)?", origin
         ):
             raise ValueError(
                 f"{origin!r} is not * or an origin such as https://example.com"
@@ -140,12 +142,21 @@ def read_secrets(text: str) -> tuple[str, ...]:
     return secrets
 
 
+def _as_ipv4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return a network of IPv4 that is written as one of IPv6, such as ::ffff:10.0.0.1, as such."""
+    first = network.network_address
+    mapped = first.ipv4_mapped if isinstance(first, IPv6Address) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
+
+
 def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return networks in CIDR notation; an address is a network of one."""
     networks = []
     for network in (part.strip() for part in text.split(",") if part.strip()):
         try:
-            networks.append(ip_network(network))
+            networks.append(_as_ipv4(ip_network(network)))
         except ValueError as error:
             raise ValueError(
                 f"{network!r} is not an address or a network such as 10.0.0.0/8: {error}"

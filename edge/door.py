@@ -108,14 +108,15 @@ class Door:
         self._limits = limits
         self._tokens = tokens
 
-    def check(self, request: HTTPServerRequest) -> Grant | None:
+    def check(self, request: HTTPServerRequest, *, limits: bool = True) -> Grant | None:
         """Return what a client with such a request would be granted; None for everything.
 
-        Raises Refused if it would be turned away now. Nothing is counted.
+        Raises Refused if it would be turned away now. Nothing is counted. Without `limits`, those
+        do not matter: for a client that is in already, or about to be.
         """
         if self._origins is not None:
             self._origins.check(request)
-        if self._limits is not None:
+        if limits and self._limits is not None:
             self._limits.check(request)
         return None if self._tokens is None else self._tokens.check(request)
 

@@ -27,7 +27,8 @@ HEADERS = {
 class IceServersHandler(RequestHandler):
     """Answers `{"iceServers": […]}`, or `{"reason": "…"}` with the status of the handshake.
 
-    With `"ttl"`, some of the servers can be used for that many seconds.
+    With `"ttl"`, some of the servers can be used for that many seconds. A client that is connected
+    asks for new ones in time, with `?connected=1`, and is answered even if nobody else is let in.
     """
 
     def initialize(self, door: Door | None, ice_servers: Callable[[Grant | None], str]) -> None:
@@ -42,9 +43,10 @@ class IceServersHandler(RequestHandler):
 
     def get(self) -> None:
         grant = None
+        query = self.request.query_arguments
         if self.door is not None:
             try:
-                grant = self.door.check(self.request)
+                grant = self.door.check(self.request, limits="connected" not in query)
             except Refused as refused:
                 self.set_status(refused.status)
                 for name, value in refused.headers.items():

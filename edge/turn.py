@@ -50,5 +50,7 @@ class Turn:
     def credentials(self, subject: str) -> tuple[str, str]:
         """Return a user name and a password that can be used from now on."""
         # coturn takes no blanks, quotes or backslashes in a name.
-        name = f"{int(self._clock()) + self._ttl}:{quote(subject, safe='@:+')}"[:MAX_USERNAME]
+        name = f"{int(self._clock()) + self._ttl}:{quote(subject, safe='@:+', errors='replace')}"[
+            :MAX_USERNAME
+        ]
         return name, b64encode(hmac.digest(self._secret, name.encode(), "sha1")).decode()

@@ -389,10 +389,15 @@ class Handler(WebSocketHandler):
                 self._leave(self.client)
             await workers.settled()
             await connection.drained()
+            if workers.stopping:
+                return  # It is closed here, soon.
             self._pay(notices + MOVE)
             workers.send(room_id, *self._give_away(connection, room_id))
         except WebSocketClosedError:
             pass  # So it is now.
+        except OSError as error:
+            logger.error("client %s could not be handed over: %s", self.client.id, error)
+            self.close(1013, "too many connections")
         except asyncio.CancelledError:
             pass  # The client is gone, or the server has stopped.
         finally:
@@ -403,8 +408,9 @@ class Handler(WebSocketHandler):
         client = self.client
         visitor = self.visitor and self.visitor.moving()
         owes = self._notices_paid - self._loop.time()
-        sock, (events, data) = connection.give_away()
-        return sock, Moved(client.id, client.address, visitor, owes, ([join, *events], data))
+        sock, received = connection.give_away()
+        received = received._replace(events=[join, *received.events])
+        return sock, Moved(client.id, client.address, visitor, owes, received)
 
     def _join_room(self, room_id: str, notices: int) -> Awaitable[None] | None:
         """Have the client join, of which so many others are told."""

@@ -585,8 +585,10 @@ export class SignalingClient extends EventTarget {
    * @returns {Promise<Asked>}
    */
   async #ask() {
-    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
-    return { token, answer: this.#asksForServers ? ask(this.#url, token) : Promise.resolve(null) };
+    const given = typeof this.#token === "function" ? await this.#token() : this.#token;
+    const token = given?.trim(); // What was read as a text may end in a line break.
+    const answer = this.#asksForServers ? ask(this.#url, token, "?connected=1") : null;
+    return { token, answer: Promise.resolve(answer) };
   }
 
   /**
@@ -609,7 +611,7 @@ export class SignalingClient extends EventTarget {
         if (life !== this.#life || isAbort(error)) throw error;
       }
       // Browsers do not say why a handshake has failed.
-      const refusal = refusalOf(this.#url, await ask(this.#url, token));
+      const refusal = refusalOf(this.#url, await ask(this.#url, token, ""));
       if (life !== this.#life) throw closedMeanwhile();
       if (!another || !isAboutToken(refusal)) throw refusal;
     }
@@ -1725,11 +1727,12 @@ function connectUrl(endpoint = document.baseURI) {
  * not answer in time, or in another way than this server does.
  *
  * @param {string} connectUrl The URL for connections, beside which it answers.
- * @param {string | null} [token]
+ * @param {string | null | undefined} token
+ * @param {string} query `?connected=1` if the limits of the server do not matter to this client.
  * @returns {Promise<Answer | null>}
  */
-async function ask(connectUrl, token) {
-  const url = connectUrl.replace(/^ws/, "http").replace(/connect$/, "ice-servers");
+async function ask(connectUrl, token, query) {
+  const url = connectUrl.replace(/^ws/, "http").replace(/connect$/, `ice-servers${query}`);
   const late = new AbortController();
   const timeout = setTimeout(() => late.abort(), ANSWERING);
   try {

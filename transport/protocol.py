@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from tornado.concurrent import future_set_result_unless_cancelled
 from tornado.escape import json_encode, utf8
@@ -28,8 +28,18 @@ from transport.shared import Shared
 from transport.timekeeper import Timekeeper, acknowledged, unacknowledged
 from transport.turns import BURST, MAX_CHARGE, MAX_DEBT, QUANTUM, SHARE
 
-Received = tuple[Sequence[Event], bytes]
-"""What has come of a connection and is not handled: events, and then data."""
+
+class Received(NamedTuple):
+    """What has come of a connection and is not handled, and what its peer has used up."""
+
+    events: Sequence[Event]
+    data: bytes
+    """What came after those."""
+    time_left: float
+    """The peer's account in seconds; see `transport.turns`."""
+    paid: float
+    """When the peer will have paid for what it has sent; see `transport.throttle`."""
+
 
 AT_A_TIME = 8 * 1024
 """Bytes that are parsed at once without looking at the clock. The offer of a browser is less."""
@@ -78,6 +88,8 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
     """Whether the peer's stream ended after that."""
     _time_left = 0.0
     """Seconds that the peer may use before it has to wait for its turn; see `transport.turns`."""
+    _paid = float("-inf")
+    """When it will have paid for what it sent, by the loop's clock; see `transport.throttle`."""
     _outbox: bytearray | None = None
     """What was written and is kept back: because the peer is behind, or by `transport.writes`. None
     if what is written goes to the transport."""
@@ -169,14 +181,15 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             raise WebSocketClosedError
         # Another descriptor, since the transport closes its own.
         sock = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
-        received = self._pending, self._parser.unfinished() + self._unread
+        data = self._parser.unfinished() + self._unread
+        received = Received(self._pending, data, self._time_left, self._paid)
         self._busy = False  # For the handler is to be told.
         self.abort()
         return sock, received
 
     def resume(self, received: Received) -> None:
         """Go on, from `connection_made` on, with a connection that was given away elsewhere."""
-        self._pending, self._unread = received
+        self._pending, self._unread, self._time_left, self._paid = received
 
     # What the event loop calls
 

@@ -23,13 +23,19 @@ class ThrottledProtocol(LoopProtocol):
     is not missed.
     """
 
-    _paid = float("-inf")
-    """When the peer will have paid for what it has sent, by the loop's clock."""
     _pause: asyncio.TimerHandle | None = None
     """The end of the pause, during one."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        self._charge(len(data))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # It may have to pay for what it has sent elsewhere. uvloop begins to read after this call.
+        self._loop.call_soon(self._charge, 0)
+
+    def _charge(self, size: int) -> None:
         if self._connection.state is not _OPEN:
             return
         rate = self._limits.byte_rate
@@ -37,7 +43,7 @@ class ThrottledProtocol(LoopProtocol):
         paid = now - BURST / rate
         if paid < self._paid:
             paid = self._paid
-        self._paid = paid = paid + len(data) / rate
+        self._paid = paid = paid + size / rate
         if paid > now and self._pause is None:
             self._pause = self._loop.call_at(paid, self._end_pause)
             self._pause_reading()

@@ -39,36 +39,49 @@ class Supervisor:
         self._alive, self._mine = socket.socketpair()
         self._numbers: dict[int, int] = {}  # By the ids of the processes.
         self._started: dict[int, float] = {}
+        self._replaced: set[int] = set()
         self._stopping = False
 
     def run(self) -> int:
         """Return the exit code when all have ended: 0 after SIGTERM or SIGINT."""
         process.on_stop_signal(self._stop)
-        for number in range(len(self._inboxes)):
-            self._start(number)
         code = 0
-        while self._numbers:
+        missing = list(range(len(self._inboxes)))
+        while not self._stopping or self._numbers:
+            if not self._stopping:
+                missing = [number for number in missing if not self._start(number)]
+                if missing:
+                    sleep(PAUSE)
+                    continue
             pid, status = os.wait()
-            number = self._numbers.pop(pid)
-            code = max(code, self._ended(number, status))
-            if not self._stopping:
-                sleep(max(0.0, self._started[number] + PAUSE - monotonic()))
-            if not self._stopping:
-                self._start(number)
+            number = self._numbers.pop(pid, None)
+            # The first process of a container has children that it never made.
+            if number is not None:
+                again, code_of_all = self._ended(number, status)
+                code = max(code, code_of_all)
+                if again:
+                    missing.append(number)
+                    sleep(max(0.0, self._started[number] + PAUSE - monotonic()))
         return code
 
-    def _start(self, number: int) -> None:
+    def _start(self, number: int) -> bool:
+        """Start a worker, and return whether that was possible."""
         # A signal between the fork and the worker's own handlers would be taken for one to this
         # process, and sent to the other workers.
         process.block_stop_signals()
-        pid = os.fork()
-        if pid == 0:
-            self._work(number)
-        self._numbers[pid] = number
-        self._started[number] = monotonic()
-        process.unblock_stop_signals()
-        if self._stopping:
-            os.kill(pid, signal.SIGTERM)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            logger.error("worker %d cannot be started: %s", number, error.strerror)
+            return False
+        else:
+            if pid == 0:
+                self._work(number)
+            self._numbers[pid] = number
+            self._started[number] = monotonic()
+            return True
+        finally:
+            process.unblock_stop_signals()
 
     def _work(self, number: int) -> NoReturn:
         """Be a worker, and end as one: nothing of what this process has yet to do is done."""
@@ -87,17 +100,22 @@ class Supervisor:
             sys.stdout.flush()
             os._exit(code)
 
-    def _ended(self, number: int, status: int) -> int:
-        """Take note of how a worker has ended, and return the exit code if that is for good."""
+    def _ended(self, number: int, status: int) -> tuple[bool, int]:
+        """Take note of how a worker has ended; return whether to start another, and what to return.
+
+        Settings that are invalid at the start end them all. If they become so later, as when a file
+        is being replaced, the other workers go on.
+        """
         code = os.waitstatus_to_exitcode(status)
         if self._stopping:
-            return 0
-        if code == INVALID:
+            return False, 0
+        if code == INVALID and number not in self._replaced:
             self._stop()
-            return code
+            return False, code
+        self._replaced.add(number)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         logger.error("worker %d has ended with %s, starting another", number, how)
-        return 0
+        return True, 0
 
     def _stop(self) -> None:
         self._stopping = True

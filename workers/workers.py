@@ -33,6 +33,8 @@ class Workers:
         self.count = len(inboxes)
         self._post = Post(inboxes, number)
         self._alive = alive
+        self.stopping = False
+        """Whether clients stay where they are, since all workers are about to end."""
         self._settled: Callable[[], Awaitable[None]] | None = None
 
     def start(

@@ -463,7 +463,7 @@ def test_settings_that_the_browser_refuses(open_tab: OpenTab, demo: str) -> None
     """When the user joins, the lobby says so in the browser's words, and stays."""
     page = open_tab(demo)
     page.route(
-        "**/ice-servers", lambda route: route.fulfill(json={"iceServers": [{"urls": "nonsense"}]})
+        "**/ice-servers*", lambda route: route.fulfill(json={"iceServers": [{"urls": "nonsense"}]})
     )
     page.reload()
     page.locator("#room").fill("room")

@@ -73,6 +73,8 @@ async def test_max_connections(transport: Transport) -> None:
         await two.join("room")
         assert await refused(server, A) == (503, "full")
         assert await refused(server, C) == (503, "full")
+        # A client that is in goes on to be told the ICE servers.
+        assert (await get(server, "/ice-servers?connected=1", A)).status == 200
         assert (await get(server, "/health", C)).status == 200
         assert (await get(server, "/ready", C)).status == 200
         assert (await get(server, "/", C)).status == 200

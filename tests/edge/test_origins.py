@@ -113,6 +113,7 @@ def test_setting() -> None:
     assert allowed("*") == "*"
     assert allowed(ALLOWED) == ALLOWED.replace(" ", "")
     assert allowed("http://[::1]:8080,null") == "http://[::1]:8080,null"
+    assert allowed("HTTPS://Example.com") == "https://example.com"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,8 @@ def test_setting() -> None:
         ("https://*", "is not"),
         ("https://a.*.example", "is not"),
         ("https://*example.com", "is not"),
-        ("HTTPS://example.com", "is not"),
+        ("https://bücher.example", "is not"),
+        (" , ", "is not"),
         ("https://a, *", "is not"),
         ("https://example.com:443", "has the default port"),
         ("http://*.example.com:80", "has the default port"),

@@ -327,6 +327,8 @@ def test_setting() -> None:
     assert trusted("") == ()
     networks = ("127.0.0.1/32", "10.0.0.0/8", "::1/128", "fd00::/8")
     assert trusted("127.0.0.1, 10.0.0.0/8,::1,fd00::/8") == tuple(map(ip_network, networks))
+    mapped = trusted("::ffff:10.0.0.1,::ffff:10.0.0.0/104,::/0")
+    assert mapped == tuple(map(ip_network, ("10.0.0.1/32", "10.0.0.0/8", "::/0")))
 
 
 @pytest.mark.parametrize("text", ["localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.*", "[::1]"])

@@ -109,6 +109,11 @@ def test_a_token_without_a_subject(subject: str | None) -> None:
     assert len(turn_for(subject)["username"]) > len("1060:") + 10
 
 
+def test_a_subject_that_is_no_text() -> None:
+    """A lone surrogate is something else then: it cannot be sent."""
+    assert turn_for("a\ud800")["username"] == "1060:a%3F"
+
+
 def test_a_long_subject_is_cut() -> None:
     """A user name may have 509 bytes, and a browser throws at a longer one."""
     assert len(turn_for("ü" * 300)["username"]) == 509

@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from zlib import crc32
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tornado.ioloop import IOLoop
 
 from tests.edge.asking import ice_servers
@@ -24,7 +27,7 @@ from tests.support.client import (
 )
 from tests.support.cluster import wait_until_ready
 from tests.support.peer import Peer, failed, leave_client, message, new_client, offer
-from tests.support.server_process import ServerProcess, run_main, server_process
+from tests.support.server_process import COMMAND, ServerProcess, run_main, server_process
 from tests.support.valkey import running_valkey
 from tests.support.waiting import until
 
@@ -234,6 +237,49 @@ async def test_one_for_each_processor() -> None:
             await until(lambda: len(workers_of(server)) == processors)
         else:
             assert workers_of(server) == []
+
+
+async def test_a_byte_rate_goes_along(connect: Connect) -> None:
+    """A client that moves does not begin with a new burst, which is 128 KiB."""
+    with server_process("-workers", "2", env={"SIGNALING_BYTE_RATE": "100000", **SOON}) as server:
+        peer = await connect(server, room_of(0))
+        begin = time.monotonic()
+        for number in range(6):
+            for _ in range(6):
+                peer.write(text_frame(message("offer", client_id=peer.id, sdp="x" * 9000)))
+            peer.write(text_frame(message("join", room_id=room_of((number + 1) % 2))))
+        for _ in range(36):
+            assert await peer.receive() == offer(peer, "x" * 9000)
+        assert time.monotonic() - begin > 1.5
+
+
+async def test_children_of_others(connect: Connect) -> None:
+    """The first process of a container is given orphans, and has to wait for them."""
+    orphan = ("sh", "-c", 'sleep 0.3 & exec "$@"', "sh", *COMMAND)
+    with server_process("-workers", "2", env=SOON, command=orphan) as server:
+        await until(lambda: len(workers_of(server)) == 2)
+        await connect(server, room_of(1))
+
+
+async def test_a_worker_that_cannot_be_replaced_yet(connect: Connect, tmp_path: Path) -> None:
+    """When a file of the settings is being replaced, the other workers go on."""
+    keys = tmp_path / "keys.pem"
+    key = Ed25519PrivateKey.generate().public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    keys.write_bytes(pem)
+    env = {"SIGNALING_AUTH_PUBLIC_KEYS": str(keys), **SOON}
+    with server_process("-workers", "2", env=env) as server:
+        await until(lambda: len(workers_of(server)) == 2)
+        stays, goes = workers_of(server)
+        keys.unlink()
+        os.kill(goes, signal.SIGKILL)
+        await asyncio.to_thread(
+            server.wait_for_line, "ERROR worker 1 has ended with exit code 2", 10
+        )
+        keys.write_bytes(pem)
+        await until(lambda: len(workers_of(server)) == 2)
+        assert stays in workers_of(server)
+        assert (await ice_servers(server.url)).status == 401
 
 
 async def test_limits_are_those_of_all_workers(connect: Connect) -> None:
