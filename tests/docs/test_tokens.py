@@ -32,7 +32,7 @@ def run(*command: str, cwd: Path) -> str:
     ended = subprocess.run(
         command,
         cwd=cwd,
-        env={**os.environ, "SIGNALING_SECRET": SECRET},
+        env={**os.environ, "TOKEN_SECRET": SECRET},
         capture_output=True,
         text=True,
         timeout=60,
