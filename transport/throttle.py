@@ -28,14 +28,6 @@ class ThrottledProtocol(LoopProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._charge(len(data))
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        # It may have to pay for what it has sent elsewhere. uvloop begins to read after this call.
-        self._loop.call_soon(self._charge, 0)
-
-    def _charge(self, size: int) -> None:
         if self._connection.state is not _OPEN:
             return
         rate = self._limits.byte_rate
@@ -43,10 +35,15 @@ class ThrottledProtocol(LoopProtocol):
         paid = now - BURST / rate
         if paid < self._paid:
             paid = self._paid
-        self._paid = paid = paid + size / rate
+        self._paid = paid = paid + len(data) / rate
         if paid > now and self._pause is None:
             self._pause = self._loop.call_at(paid, self._end_pause)
             self._pause_reading()
+
+    async def drained(self) -> None:
+        # Whoever goes on with the connection reads at once, before it could be told to wait.
+        await asyncio.sleep(self._paid - self._loop.time())
+        await super().drained()
 
     def _end_pause(self) -> None:
         self._stop_pause()

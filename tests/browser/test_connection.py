@@ -3,10 +3,13 @@
 The page comes from another origin than the server, unless a test says otherwise.
 """
 
+import json
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
+import jwt
 import pytest
 from playwright.sync_api import Page
 
@@ -132,6 +135,42 @@ def test_a_server_that_says_nothing(
     complaints.append(rf"{REFUSED}|blocked by CORS policy")
     use(page, f"{demo}{path}" if path else "ws://localhost:9")
     assert page.evaluate(REASON, "room") == refusal("unreachable")
+
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("expiry", "reason"), [(None, "unauthorized"), (-60, "token-expired"), (60, "joined")]
+)
+def test_a_token(page: Page, complaints: list[str], expiry: int | None, reason: str) -> None:
+    """So says the server itself to a page without a token, or with one that has expired."""
+    complaints.append(REFUSED)
+    with server_process(env={"SIGNALING_AUTH_SECRETS": SECRET}) as server:
+        options = "{}"
+        if expiry is not None:
+            claims = {"rooms": ["room"], "exp": int(time.time()) + expiry}
+            options = json.dumps({"token": jwt.encode(claims, SECRET)})
+        use(page, url_of(server), options)
+        told = page.evaluate(REASON, "room")
+        assert told == (reason if reason == "joined" else refusal(reason))
+        page.evaluate("client.close()")
+
+
+@pytest.mark.parametrize(
+    "limit", ["MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "CONNECTION_RATE"]
+)
+def test_a_limit(page: Page, complaints: list[str], limit: str) -> None:
+    """So says the server itself to one client too many; the one that is in notices nothing."""
+    complaints.append(REFUSED)
+    with server_process(env={f"SIGNALING_{limit}": "1"}) as server:
+        use(page, url_of(server))
+        assert page.evaluate(REASON, "room") == "joined"
+        page.evaluate("window.first = client")
+        use(page, url_of(server))
+        assert page.evaluate(REASON, "room") == refusal("full")
+        assert page.evaluate("first.state") == "joined"
+        page.evaluate("first.close()")
 
 
 def test_a_forbidden_origin(page: Page, complaints: list[str]) -> None:
