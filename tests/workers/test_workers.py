@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -77,6 +78,11 @@ def workers_of(server: ServerProcess) -> list[int]:
     """Return the ids of the processes that `server` has started and that live."""
     path = Path(f"/proc/{server.pid}/task/{server.pid}/children")
     return [int(pid) for pid in path.read_text().split()]
+
+
+def files_of(pid: int) -> set[int]:
+    """Return the numbers of the files that a process has open."""
+    return {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +245,36 @@ async def test_one_for_each_processor() -> None:
             assert workers_of(server) == []
 
 
+async def test_who_moves_again_and_again_has_to_wait(
+    server: ServerProcess, connect: Connect
+) -> None:
+    """Forty moves at once are free, and ten in a second after that."""
+    peer = await connect(server, room_of(0))
+    begin = time.monotonic()
+    for number in range(46):
+        await peer.join(room_of(number % 2))
+    assert time.monotonic() - begin > 0.4
+
+
+async def test_a_large_room_is_left_in_turn(server: ServerProcess, connect: Connect) -> None:
+    room = room_of(0)
+    members = [await connect(server, room) for _ in range(13)]
+    await members[0].say("join", room_id=room_of(1))
+    for each in members[1:]:
+        while (text := await each.receive()) != leave_client(members[0]):
+            assert "new-client" in text
+
+
+async def test_no_file_is_left(server: ServerProcess, connect: Connect) -> None:
+    """A client that cannot be handed over is told to come again."""
+    peer = await connect(server, room_of(0))
+    pid = workers_of(server)[0]
+    free = next(number for number in count() if number not in files_of(pid))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, free))
+    await peer.say("join", room_id=room_of(1))
+    assert await peer.closed() == 1013
+
+
 async def test_a_byte_rate_goes_along(connect: Connect) -> None:
     """A client that moves does not begin with a new burst, which is 128 KiB."""
     with server_process("-workers", "2", env={"SIGNALING_BYTE_RATE": "100000", **SOON}) as server:
@@ -346,6 +382,11 @@ async def test_rooms_are_shared_with_other_servers_too(connect: Connect) -> None
         (["-workers", "-1"], {}, 'invalid value "-1" for flag -workers: not from 0 to 1024'),
         (["-workers", "2"], {"SIGNALING_TRANSPORT": "tornado"}, "-workers cannot be used with"),
         (["-workers", "2", "-tls-cert", "c", "-tls-key", "k"], {}, "-workers cannot be used with"),
+        (
+            ["-workers", "2"],
+            {"SIGNALING_AUTH_PUBLIC_KEYS": "nowhere"},
+            "AUTH_PUBLIC_KEYS='nowhere'",
+        ),
         ([], {"SIGNALING_WORKERS": "many"}, "SIGNALING_WORKERS='many' is not a number of"),
     ],
 )
