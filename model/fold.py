@@ -35,6 +35,7 @@ class Decoder(Generic[T]):
     """
 
     def __init__(self, cls: type[T], defaults: Mapping[str, Raw] | None = None) -> None:
+        self.cls = cls
         self._names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         self._defaults = dict(defaults or {})
         self._members: msgspec.json.Decoder[dict[str, Raw]] = _members_decoder(self._names)
@@ -59,12 +60,11 @@ class Decoder(Generic[T]):
         return self.decode_exact(_ENCODER.encode(members))
 
 
-def may_have(data: Raw, name: str) -> bool:
-    """Return whether an object may have a key that folds to `name`, which is in lower case.
+def may_have(text: str, name: str) -> bool:
+    """Return whether JSON may have a key that folds to `name`, which is in lower case.
 
     That is also so if escapes or letters beyond ASCII could hide the key.
     """
-    text = str(data, "latin-1")
     return not text.isascii() or "\\" in text or name in text.lower()
 
 

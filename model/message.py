@@ -12,14 +12,11 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from model.fold import Decoder, may_have
 
 T = TypeVar("T")
-
-EncodedPayload = Raw | UnsetType
-"""A payload that is still JSON; UNSET if the message has none."""
 
 MAX_SURROGATES_SIZE = 64 * 1024
 """Bytes of a message up to which half a surrogate pair is read as U+FFFD."""
@@ -69,14 +66,6 @@ class InvalidPayloadError(MessageError):
 
 
 @dataclass(slots=True)
-class ReceiveMessage:
-    """A message from a client. Which payload it must have depends on its type."""
-
-    type: str | None = None
-    payload: EncodedPayload = UNSET
-
-
-@dataclass(slots=True)
 class JoinRoomPayload:
     room_id: str
 
@@ -108,6 +97,50 @@ class IceCandidatePayload:
     sdpMLineIndex: Annotated[int, Meta(ge=0, le=65535)] | None = None
     sdpMid: str | None = None
     usernameFragment: str | UnsetType | None = UNSET
+
+
+EncodedPayload = Raw | UnsetType
+"""A payload that is still JSON; UNSET if the message has none."""
+
+
+@dataclass(slots=True)
+class ReceiveMessage:
+    """A message from a client. Which payload it must have depends on its type."""
+
+    type: str | None = None
+    payload: EncodedPayload = UNSET
+
+
+class JoinRoom(Struct, tag_field="type", tag=str(MessageType.JOIN)):
+    """A message from a client whose keys are spelled exactly, as those of nearly all are.
+
+    Together with its payload it is decoded in one pass, and the other types are likewise.
+    """
+
+    payload: JoinRoomPayload
+    type: ClassVar = MessageType.JOIN
+
+
+class SDPOffer(Struct, tag_field="type", tag=str(MessageType.SDP_OFFER)):
+    payload: SDPPayload
+    type: ClassVar = MessageType.SDP_OFFER
+
+
+class SDPAnswer(Struct, tag_field="type", tag=str(MessageType.SDP_ANSWER)):
+    payload: SDPPayload
+    type: ClassVar = MessageType.SDP_ANSWER
+
+
+class IceCandidate(Struct, tag_field="type", tag=str(MessageType.ICE_CANDIDATE)):
+    payload: IceCandidatePayload
+    type: ClassVar = MessageType.ICE_CANDIDATE
+
+
+ExactRequest = JoinRoom | SDPOffer | SDPAnswer | IceCandidate
+Request = ExactRequest | ReceiveMessage
+
+ReceivedPayload = EncodedPayload | JoinRoomPayload | SDPPayload | IceCandidatePayload
+"""A payload that is still JSON, or the one that the message's type calls for."""
 
 
 @dataclass(slots=True)
@@ -144,26 +177,28 @@ _ENCODER = msgspec.json.Encoder()
 _HAVE_PAYLOAD = frozenset(
     {MessageType.JOIN, MessageType.SDP_OFFER, MessageType.SDP_ANSWER, MessageType.ICE_CANDIDATE}
 )
+_EXACT: msgspec.json.Decoder[ExactRequest] = msgspec.json.Decoder(ExactRequest)
 _RECEIVE_MESSAGE = Decoder(ReceiveMessage)
-_JOIN_ROOM = Decoder(JoinRoomPayload)
-_SDP = Decoder(SDPPayload)
+_JOIN_ROOM_PAYLOAD = Decoder(JoinRoomPayload)
+_SDP_PAYLOAD = Decoder(SDPPayload)
 # Browsers end their candidates with one that is null or absent.
-_ICE_CANDIDATE = Decoder(IceCandidatePayload, defaults={"candidate": Raw(b'""')})
+_ICE_CANDIDATE_PAYLOAD = Decoder(IceCandidatePayload, defaults={"candidate": Raw(b'""')})
 
 
-def decode_message(data: str | bytes) -> ReceiveMessage:
-    r"""Decode a message, except for its payload. Raises InvalidMessageError.
+def decode_message(data: str | bytes) -> Request:
+    r"""Decode a message, and its payload too if that is as it should be.
 
     Half a surrogate pair, which browsers escape as `\ud83d` where a text was cut inside an emoji,
-    is read as U+FFFD like the original reads it, unless the message is long.
+    is read as U+FFFD like the original reads it, unless the message is long. Raises
+    InvalidMessageError; what is wrong with a payload is found by the decoder for its type.
     """
     try:
         # Bytes may not be UTF-8, and what they hold is passed on.
         text = data if isinstance(data, str) else data.decode()
         try:
-            message = _RECEIVE_MESSAGE.decode_exact(text)
+            return _decode(text)
         except msgspec.ValidationError:
-            return _RECEIVE_MESSAGE.decode_folded(text)
+            raise
         except msgspec.DecodeError:
             if len(text.encode()) > MAX_SURROGATES_SIZE:
                 raise
@@ -172,12 +207,36 @@ def decode_message(data: str | bytes) -> ReceiveMessage:
             whole = _without_lone_surrogates(text)
             if whole == text:
                 raise
-            return decode_message(whole)
-        if message.type is None or (message.payload is UNSET and message.type in _HAVE_PAYLOAD):
-            return _RECEIVE_MESSAGE.decode_folded(text)
-        return message
+            return _decode(whole)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidMessageError(str(error)) from None
+
+
+def _decode(text: str) -> Request:
+    # In one pass if that can be: two take 4 µs longer for an offer of 7.3 kB.
+    try:
+        request = _EXACT.decode(text)
+    except msgspec.ValidationError:
+        pass
+    else:
+        if not isinstance(request, IceCandidate) or not _may_lack(request.payload, text):
+            return request
+    try:
+        message = _RECEIVE_MESSAGE.decode_exact(text)
+    except msgspec.ValidationError:
+        return _RECEIVE_MESSAGE.decode_folded(text)
+    if message.type is None or (message.payload is UNSET and message.type in _HAVE_PAYLOAD):
+        return _RECEIVE_MESSAGE.decode_folded(text)
+    return message
+
+
+def _may_lack(found: IceCandidatePayload, text: str) -> bool:
+    """Return whether a member that is not found may be there under a key in another case."""
+    return (
+        (found.usernameFragment is UNSET and may_have(text, "usernamefragment"))
+        or (found.sdpMid is None and may_have(text, "sdpmid"))
+        or (found.sdpMLineIndex is None and may_have(text, "sdpmlineindex"))
+    )
 
 
 def _without_lone_surrogates(text: str) -> str:
@@ -189,44 +248,33 @@ def _without_lone_surrogates(text: str) -> str:
     return text.replace(r"\u005c", r"\\")
 
 
-def decode_join_room(payload: EncodedPayload) -> JoinRoomPayload:
-    """Decode the payload of a join. Raises InvalidPayloadError."""
-    return _decode_payload(_JOIN_ROOM, payload)
+def decode_join_room(payload: ReceivedPayload) -> JoinRoomPayload:
+    """Return the payload of a join. Raises InvalidPayloadError."""
+    return _decode_payload(_JOIN_ROOM_PAYLOAD, payload)
 
 
-def decode_sdp(payload: EncodedPayload) -> SDPPayload:
-    """Decode the payload of an offer or an answer. Raises InvalidPayloadError."""
-    description = _decode_payload(_SDP, payload)
+def decode_sdp(payload: ReceivedPayload) -> SDPPayload:
+    """Return the payload of an offer or an answer. Raises InvalidPayloadError."""
+    description = _decode_payload(_SDP_PAYLOAD, payload)
     if memoryview(description.sdp)[0] != ord('"'):
         raise InvalidPayloadError("sdp is not a string")
     return description
 
 
-def decode_ice_candidate(payload: EncodedPayload) -> IceCandidatePayload:
-    """Decode the payload of a candidate. Raises InvalidPayloadError.
+def decode_ice_candidate(payload: ReceivedPayload) -> IceCandidatePayload:
+    """Return the payload of a candidate. Raises InvalidPayloadError.
 
     A `candidate` that is absent or null, with which browsers end their candidates, is read as "".
     """
-    found = _decode_payload(_ICE_CANDIDATE, payload)
-    # What an object may lack is looked for in another case, but only if there can be one.
-    if payload is not UNSET and (
-        (found.usernameFragment is UNSET and may_have(payload, "usernamefragment"))
-        or (found.sdpMid is None and may_have(payload, "sdpmid"))
-        or (found.sdpMLineIndex is None and may_have(payload, "sdpmlineindex"))
-    ):
-        found = _decode_payload(_ICE_CANDIDATE, payload, folded=True)
-    return found
+    return _decode_payload(_ICE_CANDIDATE_PAYLOAD, payload)
 
 
-def _decode_payload(decoder: Decoder[T], payload: EncodedPayload, folded: bool = False) -> T:
-    if payload is UNSET:
+def _decode_payload(decoder: Decoder[T], payload: ReceivedPayload) -> T:
+    if isinstance(payload, decoder.cls):
+        return payload
+    if not isinstance(payload, Raw):
         raise InvalidPayloadError("no payload")
     try:
-        if not folded:
-            try:
-                return decoder.decode_exact(payload)
-            except msgspec.ValidationError:
-                pass
         return decoder.decode_folded(payload)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidPayloadError(str(error)) from None
