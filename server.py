@@ -65,11 +65,11 @@ def make_app(
     }
     return ServeMux(
         [
+            (r"/connect", Handler, collaborators),
+            (r"/ws", Handler, collaborators),
             (r"/health", respond(200, "OK")),
             (r"/ready", _ready(is_ready)),
             (r"/ice-servers", IceServersHandler, ice),
-            (r"/connect", Handler, collaborators),
-            (r"/ws", Handler, collaborators),
             *(demo_routes() if config.demo else []),
             (r".*", respond(404, "404 page not found\n")),
         ],

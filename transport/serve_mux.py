@@ -37,7 +37,9 @@ class ServeMux(Application):
         path = request.path
         if not path.startswith("/"):
             path = _AUTHORITY.sub("", path) or "/"
-        request.path = unquote(path) if unquote(path) in self._paths else path
+        if path not in self._paths and unquote(path) in self._paths:
+            path = unquote(path)
+        request.path = path
         if self._client_address is not None:
             request.remote_ip = self._client_address(request)
         # No request has a use for a body, and Tornado refuses those which it cannot read.
