@@ -11,6 +11,7 @@ why it goes, and one that does not read takes up nothing for long.
 
 import asyncio
 import logging
+from time import perf_counter
 from typing import Final, Protocol
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ STEP: Final = 1 / 16
 """The part of the limit by which the total must grow before all are looked at again: connections
 do not tell when they have less, so that the total is an upper bound."""
 
-AT_ONCE: Final = 20
-"""Connections that are refused in one iteration of the event loop: each takes some 0.1 ms."""
+AT_ONCE: Final = 0.001
+"""Seconds for which connections are refused in one iteration of the event loop: some ten."""
 
 BEHIND: Final = 1013, "too far behind"
 """The close for connections that have to go (try again later)."""
@@ -97,16 +98,16 @@ class Buffers:
         staying = [connection for connection in sizes if not connection.is_closing()]
         staying.sort(key=sizes.__getitem__)
         kept = sum(map(sizes.__getitem__, staying))
-        for connection in reversed(staying[-AT_ONCE:]):
-            if kept <= self._limit * ROOMY:
-                break
+        end = perf_counter() + AT_ONCE
+        while staying and kept > self._limit * ROOMY:
+            connection = staying.pop()
             kept -= sizes[connection]
             connection.refuse(*BEHIND)
             text = "clients have %d bytes in memory, one with %d of them is closed"
             logger.info(text, self._total, sizes[connection])
-        else:
-            if len(staying) > AT_ONCE:
+            if perf_counter() > end:
                 self._schedule()
+                break
         if self._total <= self._limit:
             return
         self._measure()  # Those that were refused have dropped what they had received.

@@ -47,6 +47,10 @@ less."""
 TURN = 0.002
 """Seconds in one iteration of the event loop for all peers that take turns, and for all others."""
 
+READ = 1e-4
+"""Seconds that are counted for reading more of a peer that has had its turn and has much to say.
+The event loop does that in its next iteration, and does not look at the clock meanwhile."""
+
 BYTE = 4e-6
 """Seconds by which a peer comes later for each byte that waits beyond `FEW`."""
 
@@ -70,7 +74,7 @@ class Turns:
         what that took. It is filled up when turns are taken, hence not before somebody finds it
         used up."""
         # By when they are due, then in the order in which they came.
-        self._waiting: list[tuple[float, int, float, Callable[[float], object]]] = []
+        self._waiting: list[tuple[float, int, float, float, Callable[[float], object]]] = []
         self._count = count()
         self._scheduled = False
 
@@ -81,13 +85,14 @@ class Turns:
         known to come.
         """
         due = perf_counter()
-        quantum = QUANTUM
+        quantum, read = QUANTUM, 0.0
         if size > FEW:
             due += (size - FEW) * BYTE
+            read = READ
         if account < 0.0:
             due -= account / SHARE
             quantum = LONG_QUANTUM
-        heappush(self._waiting, (due, next(self._count), quantum, take))
+        heappush(self._waiting, (due, next(self._count), quantum, read, take))
         self._schedule()
 
     def once(self, step: Callable[[], object]) -> None:
@@ -114,9 +119,10 @@ class Turns:
         end = now + TURN
         try:
             while self._waiting:
-                _, _, quantum, take = heappop(self._waiting)
+                _, _, quantum, read, take = heappop(self._waiting)
                 take(now + quantum)
                 now = perf_counter()
+                end -= read
                 if now >= end:
                     break
         finally:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.client import TIME_LIMIT, Client, ClosedError, Opcode, frame, text_frame
 from tests.support.waiting import until
 from tests.transport.served import SMALL_BUFFER, Echo, Recorder, served
+from transport import buffers as buffers_module
 from transport.buffers import BEHIND, Buffers
 from transport.frames import Close
 from transport.protocol import LoopProtocol
@@ -56,6 +57,16 @@ async def test_those_that_have_most_go_until_there_is_room() -> None:
     assert fates(connections) == [""] * 4  # Nobody goes while somebody is in the midst of writing.
     await asyncio.sleep(0)
     assert fates(connections) == ["", "refused", "", ""]
+
+
+async def test_others_have_their_turn_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffers_module, "AT_ONCE", 0.0)
+    buffers = Buffers(LIMIT)
+    connections = [Fake(buffers, size) for size in (3000, 5000, 1000, 4000, 2500)]
+    await asyncio.sleep(0)
+    assert fates(connections) == ["", "refused", "", "", ""]
+    await asyncio.sleep(0)
+    assert fates(connections) == ["", "refused", "", "refused", ""]
 
 
 async def test_those_that_go_are_aborted_at_the_limit() -> None:

@@ -56,6 +56,23 @@ async def test_who_has_much_to_say_comes_later() -> None:
     assert taken == [FEW, 0, FEW, 65536]
 
 
+async def test_reading_more_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop does it after the turn, for a peer that has much to say."""
+    monkeypatch.setattr(turns, "TURN", 1.0)
+    monkeypatch.setattr(turns, "READ", 0.4)
+    queue, taken = Turns(), list[int]()
+    for size in [FEW + 1] * 5:
+        queue.wait(0.0, size, lambda _, size=size: taken.append(size))  # type: ignore[misc]
+    await iterations(1)
+    assert len(taken) == 3
+    await iterations(1)
+    assert len(taken) == 5
+    for _ in range(5):
+        queue.wait(0.0, FEW, lambda _: taken.append(FEW))
+    await iterations(1)
+    assert len(taken) == 10
+
+
 async def test_a_step_is_taken_at_once_while_there_is_time() -> None:
     """The time that it takes is taken from all that are served at once."""
     queue, taken = Turns(), list[str]()
