@@ -30,11 +30,11 @@ THREE := --dist loadfile --tx "3*popen//python=$(BIN)/python -X dev"
 # is busy, what waits for a time may fail.
 ONCE_MORE = $(if $(AGAIN),|| $(BIN)/python -X dev -m pytest --last-failed --last-failed-no-failures none)
 
-test: .venv/test  ## run the tests, except in a browser; pytest's arguments go into ARGS
-	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS) $(ONCE_MORE)
+test: .venv/test  ## run the tests, except in a browser, in brief; pytest's arguments go into ARGS
+	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(or $(ARGS),--brief) $(ONCE_MORE)
 	$(if $(ARGS),,$(BIN)/python -X dev -m pytest tests/attacks/test_attacks.py)
 
-coverage: .venv/test  ## run the same tests, and show what of the server they do not reach
+coverage: .venv/test  ## run the same tests in full, and show what of the server they do not reach
 	$(BIN)/coverage erase
 	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS) $(ONCE_MORE)
 	$(BIN)/coverage combine --quiet

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from itertools import filterfalse
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,7 @@ MARKERS = {
     "differ": "the contract differs from the Go original here: skipped with --reference",
     "frames": "broken frames: under SIGNALING_TRANSPORT=tornado answered in Tornado's own way",
     "slow": "takes a minute: runs only with --slow",
+    "thorough": "tests in another way or for long what others test too: left out with --brief",
     "timeout": "with seconds=N: pytest-tornasync's time limit for this test",
 }
 
@@ -50,6 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--attacks", action="store_true", help="also run the attacks that take longer")
     group.addoption("--slow", action="store_true", help="also run the tests that take a minute")
+    group.addoption(
+        "--brief",
+        action="store_true",
+        help="leave out what tests again or for long what others test, and on Tornado's own"
+        " protocol everything but the tests of the handler and of the transport",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +74,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
     attacks = pytest.mark.skip(reason="takes some seconds, needs --attacks")
     slow = pytest.mark.skip(reason="takes a minute, needs --slow")
+    if config.getoption("--brief"):
+        config.hook.pytest_deselected(items=list(filter(_is_thorough, items)))
+        items[:] = filterfalse(_is_thorough, items)
     for item in items:
         alone = item.get_closest_marker("alone")
         several = config.getoption("--cluster") or config.getoption("--workers")
@@ -81,6 +92,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(attacks)
         if not config.getoption("--slow") and item.get_closest_marker("slow"):
             item.add_marker(slow)
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    if item.get_closest_marker("thorough"):
+        return True
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "tornado" in params and not item.nodeid.startswith(("tests/handler", "tests/transport"))
 
 
 def _transport(item: pytest.Item) -> object:

@@ -658,7 +658,14 @@ def few_files(limit: int) -> tuple[str, ...]:
 
 @needs_proc
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("sent", [b"", HALF_A_REQUEST, HEALTH, UPGRADE])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        UPGRADE,
+        *(pytest.param(it, marks=pytest.mark.thorough) for it in (HALF_A_REQUEST, HEALTH)),
+    ],
+)
 async def test_newcomers_make_room_for_others(transport: Transport, sent: bytes) -> None:
     """When nearly all files are open, those who have joined no room go, the oldest first.
 

@@ -15,6 +15,8 @@ from bench.load import Job
 from bench.scenarios import SCENARIOS
 from bench.settings import QUICK
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = shlex.quote(sys.executable)
 SERVER = f"this: {PYTHON} main.py -addr 127.0.0.1 -port {{port}}"

@@ -128,7 +128,7 @@ async def compare(ours: Served, theirs: Served, case: Case) -> None:
     assert their_sent.startswith(before)
 
 
-@pytest.mark.parametrize("handler", [Echo, CoroutineEcho])
+@pytest.mark.parametrize("handler", [Echo, pytest.param(CoroutineEcho, marks=pytest.mark.thorough)])
 def test_handler_and_peer_cannot_tell_the_difference(
     handler: type[Recorder], io_loop: IOLoop
 ) -> None:

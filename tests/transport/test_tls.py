@@ -466,7 +466,7 @@ async def test_what_was_written_before_the_peer_ended_is_sent() -> None:
         await handler.is_closed()
 
 
-@pytest.mark.parametrize("upgrades", [True, False])
+@pytest.mark.parametrize("upgrades", [True, pytest.param(False, marks=pytest.mark.thorough)])
 async def test_a_client_that_reads_an_answer_slowly_gets_all_of_it(upgrades: bool) -> None:
     """One that does not read is given up."""
     size, timeout = 500_000, 0.2
