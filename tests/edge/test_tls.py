@@ -110,6 +110,34 @@ async def test_tls_1_1_is_refused(server: ServerProcess) -> None:
         await asyncio.open_connection(server.host, server.port, ssl=context)
 
 
+def hello(group: int, share: bytes) -> bytes:
+    """Return the first message of a TLS 1.3 client that can do nothing but this key exchange."""
+
+    def sized(data: bytes, size: int = 2) -> bytes:
+        return len(data).to_bytes(size, "big") + data
+
+    name = group.to_bytes(2, "big")
+    extensions = {
+        10: sized(name),  # supported_groups
+        13: sized(b"\x04\x03\x08\x04\x08\x07"),  # signature_algorithms
+        43: sized(b"\x03\x04", 1),  # supported_versions
+        51: sized(name + sized(share)),  # key_share
+    }
+    fields = b"".join(kind.to_bytes(2, "big") + sized(it) for kind, it in extensions.items())
+    body = b"\x03\x03" + bytes(32) + b"\0" + sized(b"\x13\x01") + b"\x01\0" + sized(fields)
+    return b"\x16\x03\x01" + sized(b"\x01" + sized(body, 3))
+
+
+async def test_no_key_exchange_that_costs_much(server: ServerProcess) -> None:
+    """With ffdhe8192, an answer would take 0.2 s, to a message that costs its sender nothing."""
+    ffdhe8192 = 0x0104, (1 << 8190).to_bytes(1024, "big")
+    client = await Connection.open(server.url.replace("wss:", "ws:"))
+    client.write(hello(*ffdhe8192))
+    handshake_failure = b"\x15\x03\x03\0\x02\x02\x28"
+    assert await client.end() == handshake_failure
+    client.abort()
+
+
 async def test_clients_are_closed_when_the_server_stops() -> None:
     with server_process("-tls-cert", str(files().cert), "-tls-key", str(files().key)) as server:
         client = await Peer.connect(server.url)
