@@ -36,6 +36,8 @@ class Certificate:
         self._key = key
         self._seen = self._look()
         self._context = _load(cert, key)
+        self._fault = ""
+        """Why the files could not be used when they were loaded last; empty if they could."""
         self._timer: asyncio.TimerHandle | None = None
 
     def context(self) -> SSLContext:
@@ -44,16 +46,15 @@ class Certificate:
 
     def reload(self) -> None:
         """Load the files again. If they cannot be used, log why and keep what there is."""
-        self._seen = self._look()
-        try:
-            self._context = _load(self._cert, self._key)
-        except CertificateError as error:
-            logger.error("the certificate stays as it is: %s", error)
-        else:
-            logger.info("the certificate was loaded again")
+        self._fault = ""
+        self._load_again()
 
     def watch(self, interval: float = LOOK_INTERVAL) -> None:
-        """Reload when a file has changed, which is looked at every `interval` seconds."""
+        """Reload when a file has changed, which is looked at every `interval` seconds.
+
+        Files that could not be used are loaded again each time: it may be that they are permitted
+        to be read now, or that there are not too many others open.
+        """
         self._timer = asyncio.get_running_loop().call_later(interval, self._look_again, interval)
 
     def stop(self) -> None:
@@ -62,9 +63,21 @@ class Certificate:
             self._timer.cancel()
 
     def _look_again(self, interval: float) -> None:
-        if self._look() != self._seen:
-            self.reload()
+        if self._fault or self._look() != self._seen:
+            self._load_again()
         self.watch(interval)
+
+    def _load_again(self) -> None:
+        self._seen = self._look()
+        try:
+            self._context = _load(self._cert, self._key)
+        except (CertificateError, OSError) as error:  # OSError if a file vanishes meanwhile.
+            if self._fault != str(error):
+                self._fault = str(error)
+                logger.error("the certificate stays as it is: %s", error)
+        else:
+            self._fault = ""
+            logger.info("the certificate was loaded again")
 
     def _look(self) -> list[tuple[int, int] | None]:
         """Return what changes with the files: their numbers and times, or None if one is away."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -220,6 +221,32 @@ async def test_a_new_certificate_is_noticed(own: Files, caplog: pytest.LogCaptur
     own.key.unlink()
     await until(lambda: len(caplog.messages) == 3)
     assert caplog.messages[2].endswith("cannot be read: No such file or directory")
+    certificate.stop()
+
+
+async def test_a_new_certificate_is_tried_again(
+    own: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be readable later without having changed. That it was not is logged once."""
+    caplog.set_level(logging.INFO, "edge.tls")
+    certificate = Certificate(str(own.cert), str(own.key))
+    own.write(make())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        certificate.watch(0.01)
+        await until(lambda: bool(caplog.messages))
+        await asyncio.sleep(0.05)  # It is looked at again.
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(lambda: len(caplog.messages) == 2)
+    assert caplog.messages == [
+        "the certificate stays as it is: "
+        f"SIGNALING_TLS_CERT='{own.cert}' cannot be read: Too many open files",
+        "the certificate was loaded again",
+    ]
+    await asyncio.sleep(0.05)
+    assert len(caplog.messages) == 2
     certificate.stop()
 
 
