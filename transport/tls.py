@@ -27,9 +27,6 @@ HEADER: Final = 5
 DATA: Final = 16 * 1024
 """Bytes of data that a record has at most."""
 
-MAX_RECORD: Final = HEADER + DATA + 2048
-"""Bytes that a record has at most (RFC 5246, 6.2.3). OpenSSL refuses a longer one by its header."""
-
 RECORDS: Final = 32
 """Records that are read before others are served: each takes a microsecond, however short it is."""
 
@@ -50,13 +47,13 @@ it fits into the 64 KiB that Tornado reads at once."""
 class Session:
     """The TLS of one connection, from bytes to bytes."""
 
-    __slots__ = ("_barren", "_incoming", "_next", "_outgoing", "_ssl", "_unread", "ended")
+    __slots__ = ("_barren", "_incoming", "_left", "_outgoing", "_ssl", "_unread", "ended")
 
     def __init__(self, context: SSLContext) -> None:
         self._unread = bytearray()
         """What has come and OpenSSL was not given yet."""
-        self._next = 0
-        """Bytes of the record that begins it; 0 if that is not complete."""
+        self._left = 0
+        """Bytes of that, or still to come, that belong to a record of which it was given a part."""
         self._incoming = MemoryBIO()
         self._outgoing = MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -68,22 +65,19 @@ class Session:
     def receive(self, data: memoryview | bytes) -> None:
         """Take what has come, for `shake_hands` or `read`."""
         self._unread += data
-        self._find_record()
-
-    def _find_record(self) -> None:
-        unread = self._unread
-        size = 0
-        if len(unread) >= HEADER:
-            size = HEADER + (unread[HEADER - 2] << 8 | unread[HEADER - 1])
-            if len(unread) < size <= MAX_RECORD:
-                size = 0
-        self._next = size
 
     def _take_record(self) -> None:
-        """Give OpenSSL the next record, and no more: it goes on reading until it finds data."""
-        self._incoming.write(self._unread[: self._next])
-        del self._unread[: self._next]
-        self._find_record()
+        """Give OpenSSL a record, or what there is of it.
+
+        It would read one after the other until it finds data.
+        """
+        unread = self._unread
+        if not self._left:
+            self._left = HEADER + (unread[HEADER - 2] << 8 | unread[HEADER - 1])
+        taken = unread[: self._left]
+        del unread[: self._left]
+        self._left -= len(taken)
+        self._incoming.write(taken)
 
     def shake_hands(self) -> bool:
         """Go on with the handshake, and return whether it is over. Raises SSLError if it failed.
@@ -91,7 +85,7 @@ class Session:
         If it is not over, it may be that `has_unread`.
         """
         for _ in range(RECORDS):
-            if not self._next:
+            if not self.has_unread:
                 break
             self._take_record()
             with suppress(SSLWantReadError):
@@ -101,17 +95,17 @@ class Session:
 
     def read(self) -> bytes:
         """Return the data of some records; nothing if no more has come, or none will."""
-        read = self._ssl.read
         pieces: list[bytes] = []
         for _ in range(RECORDS):
-            if self.ended or not self._next:
+            if self.ended or not self.has_unread:
                 break
             self._take_record()
             try:
-                piece = read(DATA)
+                piece = self._ssl.read(DATA)
             except SSLWantReadError:
-                self._barren += 1
-                self.ended = self._barren > MAX_BARREN
+                if not self._left:
+                    self._barren += 1
+                    self.ended = self._barren > MAX_BARREN
             except SSLError:
                 self.ended = True
             else:
@@ -122,12 +116,12 @@ class Session:
     @property
     def has_unread(self) -> bool:
         """Whether there is more for `read` or `shake_hands` now."""
-        return self._next > 0
+        return len(self._unread) >= (1 if self._left else HEADER)
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing has to be read or sent, and there may be more to come."""
-        return not (self._next or self._outgoing.pending or self.ended)
+        return not (self.has_unread or self._outgoing.pending or self.ended)
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
         """Return what to send for some data, and before that what TLS itself has to send."""
