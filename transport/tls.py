@@ -28,7 +28,7 @@ DATA: Final = 16 * 1024
 """Bytes of data that a record has at most."""
 
 RECORDS: Final = 32
-"""Records that are read before others are served: each takes a microsecond, however short it is."""
+"""Records that are read before others are served: each takes a few µs, however short it is."""
 
 MAX_BARREN: Final = 31
 """Records without data that a peer may send after its handshake. They tell it to use new keys,
