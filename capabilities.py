@@ -107,15 +107,15 @@ def demo_url(config: Config, host: str, port: int) -> str:
     return f"{scheme}://{host_port('localhost' if local else host, port)}/"
 
 
-def ice_servers(config: Config) -> Callable[[Grant | None], str]:
-    """Return what answers clients that ask for ICE servers, in JSON."""
+def ice_servers(config: Config) -> Callable[[Grant | None, str | None], str]:
+    """Return what answers clients that ask for ICE servers, by their grant and id, in JSON."""
     if config.turn_urls:
         from edge.turn import Turn
 
         turn = Turn(config.turn_urls, config.turn_secret, config.turn_ttl, config.ice_servers)
         return turn.ice_servers
     answer = f'{{"iceServers":{config.ice_servers}}}'
-    return lambda grant: answer
+    return lambda grant, client_id: answer
 
 
 def certificate(config: Config) -> "Certificate | None":

@@ -4,6 +4,7 @@ A page whose handshake failed asks here too, since it is not shown the response 
 """
 
 import logging
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -23,16 +24,24 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+CLIENT_ID = re.compile(rb"[0-9a-v]{20}")
+
 
 class IceServersHandler(RequestHandler):
     """Answers `{"iceServers": […]}`, or `{"reason": "…"}` with the status of the handshake.
 
     With `"ttl"`, some of the servers can be used for that many seconds. A client that is connected
-    asks for new ones in time, with `?connected=1`, and is answered even if nobody else is let in.
+    asks for new ones in time, with `?client_id=` and its id, and is answered even if nobody else is
+    let in. So is one that is about to be, and knows no id yet, with `?connected=1`.
     """
 
-    def initialize(self, door: Door | None, ice_servers: Callable[[Grant | None], str]) -> None:
-        """`ice_servers` returns the answer, in JSON, to whom was granted that."""
+    def initialize(
+        self, door: Door | None, ice_servers: Callable[[Grant | None, str | None], str]
+    ) -> None:
+        """`ice_servers` returns the answer, in JSON, to whom was granted that.
+
+        It is also given the id that the client says it has, which is no more than a name.
+        """
         self.door = door
         self.ice_servers = ice_servers
 
@@ -44,16 +53,18 @@ class IceServersHandler(RequestHandler):
     def get(self) -> None:
         grant = None
         query = self.request.query_arguments
+        client_id = _client_id(query.get("client_id", []))
+        is_connected = client_id is not None or "connected" in query
         if self.door is not None:
             try:
-                grant = self.door.check(self.request, limits="connected" not in query)
+                grant = self.door.check(self.request, limits=not is_connected)
             except Refused as refused:
                 self.set_status(refused.status)
                 for name, value in refused.headers.items():
                     self.set_header(name, value)
                 self.write(msgspec.json.encode({"reason": refused.reason}))
                 return
-        self.write(self.ice_servers(grant))
+        self.write(self.ice_servers(grant, client_id))
 
     head = get
 
@@ -74,3 +85,8 @@ class IceServersHandler(RequestHandler):
             self.set_header("Allow", "GET, HEAD, OPTIONS")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{status_code} {HTTPStatus(status_code).phrase}\n")
+
+
+def _client_id(given: list[bytes]) -> str | None:
+    """Return the id, or None if it is none that a server gives out."""
+    return given[-1].decode() if given and CLIENT_ID.fullmatch(given[-1]) else None

@@ -11,6 +11,11 @@ logger = logging.getLogger(__name__)
 LOOK_INTERVAL = 60.0
 """Seconds between two looks at the files. Certificates are renewed weeks before they expire."""
 
+KEY_EXCHANGE = "prime256v1"
+"""The only group for exchanging keys. OpenSSL permits others with which an answer to a client's
+first message takes up to 0.2 s (ffdhe8192), and Python can name but one. This is the one that every
+client has (RFC 8446, 9.1); one that has guessed another is asked again, for a round trip more."""
+
 _CERT = "SIGNALING_TLS_CERT"
 _KEY = "SIGNALING_TLS_KEY"
 
@@ -31,6 +36,8 @@ class Certificate:
         self._key = key
         self._seen = self._look()
         self._context = _load(cert, key)
+        self._fault = ""
+        """Why the files could not be used when they were loaded last; empty if they could."""
         self._timer: asyncio.TimerHandle | None = None
 
     def context(self) -> SSLContext:
@@ -39,16 +46,15 @@ class Certificate:
 
     def reload(self) -> None:
         """Load the files again. If they cannot be used, log why and keep what there is."""
-        self._seen = self._look()
-        try:
-            self._context = _load(self._cert, self._key)
-        except CertificateError as error:
-            logger.error("the certificate stays as it is: %s", error)
-        else:
-            logger.info("the certificate was loaded again")
+        self._fault = ""
+        self._load_again()
 
     def watch(self, interval: float = LOOK_INTERVAL) -> None:
-        """Reload when a file has changed, which is looked at every `interval` seconds."""
+        """Reload when a file has changed, which is looked at every `interval` seconds.
+
+        Files that could not be used are loaded again each time: it may be that they are permitted
+        to be read now, or that there are not too many others open.
+        """
         self._timer = asyncio.get_running_loop().call_later(interval, self._look_again, interval)
 
     def stop(self) -> None:
@@ -57,9 +63,21 @@ class Certificate:
             self._timer.cancel()
 
     def _look_again(self, interval: float) -> None:
-        if self._look() != self._seen:
-            self.reload()
+        if self._fault or self._look() != self._seen:
+            self._load_again()
         self.watch(interval)
+
+    def _load_again(self) -> None:
+        self._seen = self._look()
+        try:
+            self._context = _load(self._cert, self._key)
+        except (CertificateError, OSError) as error:  # OSError if a file vanishes meanwhile.
+            if self._fault != str(error):
+                self._fault = str(error)
+                logger.error("the certificate stays as it is: %s", error)
+        else:
+            self._fault = ""
+            logger.info("the certificate was loaded again")
 
     def _look(self) -> list[tuple[int, int] | None]:
         """Return what changes with the files: their numbers and times, or None if one is away."""
@@ -89,6 +107,7 @@ def _load(cert: str, key: str) -> SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
+    context.set_ecdh_curve(KEY_EXCHANGE)
     try:
         # Without a passphrase, OpenSSL would ask for one at the terminal.
         context.load_cert_chain(cert, key, password="")

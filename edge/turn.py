@@ -37,13 +37,17 @@ class Turn:
         self._others = json.loads(ice_servers)
         self._clock = clock
 
-    def ice_servers(self, grant: Grant | None) -> str:
+    def ice_servers(self, grant: Grant | None, client_id: str | None = None) -> str:
         """Return what a client is answered that was granted that, in JSON.
 
-        The user name has the grant's subject, or something random if that is not known: the TURN
-        server counts and limits what each user does by it.
+        The TURN server counts and limits what each user does by the user name, which has the
+        grant's subject. If that is not known, it has the client's id, if that is, and something
+        random: anybody can say to have an id, and would use up what its owner may do.
         """
-        username, credential = self.credentials((grant and grant.subject) or secrets.token_hex(8))
+        subject = grant and grant.subject
+        if not subject:
+            subject = "-".join(filter(None, (client_id, secrets.token_hex(8))))
+        username, credential = self.credentials(subject)
         server = {"urls": self._urls, "username": username, "credential": credential}
         return json.dumps({"iceServers": [*self._others, server], "ttl": self._ttl})
 

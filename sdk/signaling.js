@@ -587,7 +587,8 @@ export class SignalingClient extends EventTarget {
   async #ask() {
     const given = typeof this.#token === "function" ? await this.#token() : this.#token;
     const token = given?.trim(); // What was read as a text may end in a line break.
-    const answer = this.#asksForServers ? ask(this.#url, token, "?connected=1") : null;
+    const query = this.#id === null ? "?connected=1" : `?client_id=${encodeURIComponent(this.#id)}`;
+    const answer = this.#asksForServers ? ask(this.#url, token, query) : null;
     return { token, answer: Promise.resolve(answer) };
   }
 
@@ -606,7 +607,11 @@ export class SignalingClient extends EventTarget {
       if (life !== this.#life) throw closedMeanwhile();
       try {
         await this.#connect(token);
-        return await answer;
+        const told = await answer;
+        // Without a token, the password is to have the name of this client, which had none before.
+        // Nobody waits for that: the one that there is serves as well.
+        if (told?.ttl && !token) this.#renew();
+        return told;
       } catch (error) {
         if (life !== this.#life || isAbort(error)) throw error;
       }
@@ -1728,7 +1733,8 @@ function connectUrl(endpoint = document.baseURI) {
  *
  * @param {string} connectUrl The URL for connections, beside which it answers.
  * @param {string | null | undefined} token
- * @param {string} query `?connected=1` if the limits of the server do not matter to this client.
+ * @param {string} query `?client_id=` and its id, or `?connected=1` while it has none, if the limits
+ *   of the server do not matter to this client.
  * @returns {Promise<Answer | null>}
  */
 async function ask(connectUrl, token, query) {

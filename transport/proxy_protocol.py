@@ -106,21 +106,20 @@ class HeaderProtocol(asyncio.Protocol):
         if peer is not None:
             self._comes_from(peer)
         self._transport.set_protocol(self._protocol)
-        rest = bytes(self._received[size:])
-        if rest:
-            _hand_over(rest, self._protocol)
+        self._hand_over(bytes(self._received[size:]))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._protocol.connection_lost(exc)
-
-
-def _hand_over(data: bytes, protocol: asyncio.BaseProtocol) -> None:
-    if isinstance(protocol, asyncio.BufferedProtocol):
+    def _hand_over(self, data: bytes) -> None:
+        """Pass on data, in pieces to a protocol with a buffer, which may give way to another."""
         while data:
+            protocol = self._transport.get_protocol()
+            if not isinstance(protocol, asyncio.BufferedProtocol):
+                cast(asyncio.Protocol, protocol).data_received(data)
+                return
             buffer = memoryview(protocol.get_buffer(len(data)))
             size = min(len(buffer), len(data))
             buffer[:size] = data[:size]
             protocol.buffer_updated(size)
             data = data[size:]
-    else:
-        cast(asyncio.Protocol, protocol).data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)

@@ -21,11 +21,19 @@ from transport.line import Line, is_reset
 HANDSHAKE: Final = 22
 """The first byte that a TLS client sends: the type of a handshake record (RFC 8446, 5.1)."""
 
-RECORD: Final = 16 * 1024
+HEADER: Final = 5
+"""Bytes before a record: its type, its version and, in two bytes, the length of what follows."""
+
+DATA: Final = 16 * 1024
 """Bytes of data that a record has at most."""
 
 RECORDS: Final = 32
-"""Records that are read before others are served: each takes a microsecond, however short it is."""
+"""Records that are read before others are served: each takes a few µs, however short it is."""
+
+MAX_BARREN: Final = 31
+"""Records without data that a peer may send after its handshake. They tell it to use new keys,
+which takes 25 to 50 µs; nobody needs that before millions of records. Or they are empty, or ask
+for a new handshake (TLS 1.2). Fewer than `RECORDS`, so that a read without data has read all."""
 
 PIECE: Final = 8 * 1024
 """Bytes that are read or written at once. OpenSSL's buffers keep the most that was ever in them, so
@@ -35,65 +43,85 @@ SOCKET_PIECE: Final = 32 * 1024
 """The same for the HTTP server, whose connections do not stay as long. With the rest of a record,
 it fits into the 64 KiB that Tornado reads at once."""
 
-MAX_ANSWERS: Final = 16 * 1024
-"""Bytes of TLS's own that may wait for a peer to read. With TLS 1.2 a peer may ask for a new
-handshake again and again, and every time that is answered with a refusal (RFC 5246, 7.2.2)."""
-
 
 class Session:
     """The TLS of one connection, from bytes to bytes."""
 
-    __slots__ = ("_incoming", "_outgoing", "_ssl", "ended")
+    __slots__ = ("_barren", "_incoming", "_left", "_outgoing", "_ssl", "_unread", "ended")
 
     def __init__(self, context: SSLContext) -> None:
+        self._unread = bytearray()
+        """What has come and OpenSSL was not given yet."""
+        self._left = 0
+        """Bytes of that, or still to come, that belong to a record of which it was given a part."""
         self._incoming = MemoryBIO()
         self._outgoing = MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._barren = 0
+        """Records without data that have come after the handshake."""
         self.ended = False
         """Whether nothing more can be read: the peer has said so, or has broken the protocol."""
 
     def receive(self, data: memoryview | bytes) -> None:
         """Take what has come, for `shake_hands` or `read`."""
-        self._incoming.write(data)
+        self._unread += data
+
+    def _take_record(self) -> None:
+        """Give OpenSSL a record, or what there is of it.
+
+        It would read one after the other until it finds data.
+        """
+        unread = self._unread
+        if not self._left:
+            self._left = HEADER + (unread[HEADER - 2] << 8 | unread[HEADER - 1])
+        taken = unread[: self._left]
+        del unread[: self._left]
+        self._left -= len(taken)
+        self._incoming.write(taken)
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake, and return whether it is over. Raises SSLError if it failed."""
-        try:
-            self._ssl.do_handshake()
-        except SSLWantReadError:
-            return False
-        return True
+        """Go on with the handshake, and return whether it is over. Raises SSLError if it failed.
+
+        If it is not over, it may be that `has_unread`.
+        """
+        for _ in range(RECORDS):
+            if not self.has_unread:
+                break
+            self._take_record()
+            with suppress(SSLWantReadError):
+                self._ssl.do_handshake()
+                return True
+        return False
 
     def read(self) -> bytes:
         """Return the data of some records; nothing if no more has come, or none will."""
-        read, incoming, outgoing = self._ssl.read, self._incoming, self._outgoing
         pieces: list[bytes] = []
-        try:
-            for _ in range(RECORDS):
-                piece = read(RECORD)
-                if not piece:
-                    self.ended = True
-                    break
-                if not (pieces or incoming.pending or outgoing.pending):
-                    return piece  # The usual case.
+        for _ in range(RECORDS):
+            if self.ended or not self.has_unread:
+                break
+            self._take_record()
+            try:
+                piece = self._ssl.read(DATA)
+            except SSLWantReadError:
+                if not self._left:
+                    self._barren += 1
+                    self.ended = self._barren > MAX_BARREN
+            except SSLError:
+                self.ended = True
+            else:
                 pieces.append(piece)
-        except SSLWantReadError:
-            pass
-        except SSLError:
-            self.ended = True
-        if outgoing.pending > MAX_ANSWERS:
-            self.ended = True
+                self.ended = not piece
         return b"".join(pieces)
 
     @property
     def has_unread(self) -> bool:
-        """Whether there is more for `read` now."""
-        return self._incoming.pending > 0
+        """Whether there is more for `read` or `shake_hands` now."""
+        return len(self._unread) >= (1 if self._left else HEADER)
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing has to be read or sent, and there may be more to come."""
-        return not (self._incoming.pending or self._outgoing.pending or self.ended)
+        return not (self.has_unread or self._outgoing.pending or self.ended)
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
         """Return what to send for some data, and before that what TLS itself has to send."""
@@ -238,8 +266,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             return
         if self._is_open:
             self._read_on()
+            return
+        self._write(self._session.unsent())
+        if self._session.has_unread:
+            self._line.enter(self, self._shake_hands)
         else:
-            self._write(self._session.unsent())
             self._lower.resume_reading()
 
     # Reading

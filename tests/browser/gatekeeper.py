@@ -7,6 +7,7 @@ real ones.
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,12 +54,18 @@ class Gatekeeper:
         """The token of each handshake so far."""
         self.asked: list[str | None] = []
         """The token with each question for ICE servers so far."""
+        self.queries: list[str] = []
+        """The query of each."""
         self.clients: dict[str, Client] = {}
         self.loop = asyncio.new_event_loop()
 
     def check(self, request: HTTPServerRequest) -> Grant:
         token = token_of(request)
-        (self.handshakes if "Upgrade" in request.headers else self.asked).append(token)
+        if "Upgrade" in request.headers:
+            self.handshakes.append(token)
+        else:
+            self.asked.append(token)
+            self.queries.append(request.query)
         refusal = self.refuses(token)
         if refusal:
             raise Refused(*refusal)
@@ -81,7 +88,7 @@ class Everything:
 
 def token_of(request: HTTPServerRequest) -> str | None:
     """Return the token that an SDK sends; fail if it is anywhere else."""
-    assert request.query in ("", "connected=1")
+    assert re.fullmatch(r"|connected=1|client_id=\d{20}", request.query)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     offered = request.headers.get("Sec-WebSocket-Protocol")
     if offered:
@@ -98,7 +105,7 @@ class Client(WebSocketHandler):
     def initialize(self, door: Door, gatekeeper: Gatekeeper) -> None:
         self.door = door
         self.gatekeeper = gatekeeper
-        self.id = f"client {len(gatekeeper.handshakes):03}"
+        self.id = f"{len(gatekeeper.handshakes):020}"
         self.joined = False
 
     def prepare(self) -> None:
@@ -157,7 +164,7 @@ def running_gatekeeper() -> Iterator[Gatekeeper]:
             (
                 r"/ice-servers",
                 IceServersHandler,
-                {"door": door, "ice_servers": lambda grant: json.dumps(gatekeeper.answer)},
+                {"door": door, "ice_servers": lambda *_: json.dumps(gatekeeper.answer)},
             ),
             (r"/connect", Client, {"door": door, "gatekeeper": gatekeeper}),
             *demo_routes(),

@@ -461,6 +461,24 @@ def test_renewal(gate: Gatekeeper, open_tab: OpenTab, demo: str) -> None:
     assert servers(page) == ["stun:127.0.0.1:2"]
 
 
+def test_the_id_is_told_when_there_is_one(page: Page, gate: Gatekeeper) -> None:
+    """Joining does not wait for that; it is told for a password, and without a token."""
+    gate.answer = {"iceServers": [], "ttl": 600}
+    page.route("**/ice-servers?client_id=*", lambda route: None)
+    use(page, gate.url, "{ rtcConfiguration: undefined }")
+    with page.expect_request("**/ice-servers?client_id=*") as asked:
+        assert time_to_join(page) < 3000
+    client_id = page.evaluate("client.clientId")
+    assert asked.value.url.endswith(f"?client_id={client_id}")
+    assert gate.queries == ["connected=1"]
+
+    page.unroute("**/ice-servers?client_id=*")
+    with page.expect_response(lambda it: "client_id=" in it.url and client_id not in it.url):
+        gate.cut()
+    new_id = page.evaluate("client.clientId")
+    assert gate.queries[1:] == [f"client_id={client_id}", f"client_id={new_id}"]
+
+
 def test_a_renewal_that_fails(page: Page, gate: Gatekeeper, complaints: list[str]) -> None:
     """What there is is kept and asked for again soon; after `close`, it is not."""
     complaints.append(REFUSED)

@@ -28,6 +28,10 @@ def coturn() -> Iterator[str]:
 RELAYED = "{ mediaStreamConstrains: {}, rtcConfiguration: { iceTransportPolicy: 'relay' } }"
 
 
+NAMED = """client.peerConnection([...client.members.keys()][0]).getConfiguration().iceServers
+  .some(({ username }) => username.includes(`:${client.clientId}-`))"""
+
+
 def candidates(page: Page) -> set[str]:
     """Return the types of the two candidates of which the connection to the only member is made."""
     types: list[str] = page.evaluate(
@@ -57,6 +61,8 @@ def test_a_call_through_coturn(open_tab: OpenTab, coturn: str) -> None:
         for tab in tabs:
             connected(tab, 1)
             assert candidates(tab) == {"relay"}
+            # New connections have a password with the client's id in its name.
+            tab.wait_for_function(NAMED)
         first, second = tabs
         first.wait_for_function("client.send('hello') === 1")
         second.wait_for_function("client.events.some(({ data }) => data === 'hello')")

@@ -74,6 +74,9 @@ async def test_max_connections(transport: Transport) -> None:
         assert await refused(server, A) == (503, "full")
         assert await refused(server, C) == (503, "full")
         # A client that is in goes on to be told the ICE servers.
+        assert (await get(server, f"/ice-servers?client_id={one.id}", A)).status == 200
+        assert (await get(server, "/ice-servers?client_id=me", A)).status == 503
+        # So does one that knows no id yet.
         assert (await get(server, "/ice-servers?connected=1", A)).status == 200
         assert (await get(server, "/health", C)).status == 200
         assert (await get(server, "/ready", C)).status == 200

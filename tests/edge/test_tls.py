@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -110,6 +111,34 @@ async def test_tls_1_1_is_refused(server: ServerProcess) -> None:
         await asyncio.open_connection(server.host, server.port, ssl=context)
 
 
+def hello(group: int, share: bytes) -> bytes:
+    """Return the first message of a TLS 1.3 client that can do nothing but this key exchange."""
+
+    def sized(data: bytes, size: int = 2) -> bytes:
+        return len(data).to_bytes(size, "big") + data
+
+    name = group.to_bytes(2, "big")
+    extensions = {
+        10: sized(name),  # supported_groups
+        13: sized(b"\x04\x03\x08\x04\x08\x07"),  # signature_algorithms
+        43: sized(b"\x03\x04", 1),  # supported_versions
+        51: sized(name + sized(share)),  # key_share
+    }
+    fields = b"".join(kind.to_bytes(2, "big") + sized(it) for kind, it in extensions.items())
+    body = b"\x03\x03" + bytes(32) + b"\0" + sized(b"\x13\x01") + b"\x01\0" + sized(fields)
+    return b"\x16\x03\x01" + sized(b"\x01" + sized(body, 3))
+
+
+async def test_no_key_exchange_that_costs_much(server: ServerProcess) -> None:
+    """With ffdhe8192, an answer would take 0.2 s, to a message that costs its sender nothing."""
+    ffdhe8192 = 0x0104, (1 << 8190).to_bytes(1024, "big")
+    client = await Connection.open(server.url.replace("wss:", "ws:"))
+    client.write(hello(*ffdhe8192))
+    handshake_failure = b"\x15\x03\x03\0\x02\x02\x28"
+    assert await client.end() == handshake_failure
+    client.abort()
+
+
 async def test_clients_are_closed_when_the_server_stops() -> None:
     with server_process("-tls-cert", str(files().cert), "-tls-key", str(files().key)) as server:
         client = await Peer.connect(server.url)
@@ -192,6 +221,32 @@ async def test_a_new_certificate_is_noticed(own: Files, caplog: pytest.LogCaptur
     own.key.unlink()
     await until(lambda: len(caplog.messages) == 3)
     assert caplog.messages[2].endswith("cannot be read: No such file or directory")
+    certificate.stop()
+
+
+async def test_a_new_certificate_is_tried_again(
+    own: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be readable later without having changed. That it was not is logged once."""
+    caplog.set_level(logging.INFO, "edge.tls")
+    certificate = Certificate(str(own.cert), str(own.key))
+    own.write(make())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        certificate.watch(0.01)
+        await until(lambda: bool(caplog.messages))
+        await asyncio.sleep(0.05)  # It is looked at again.
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(lambda: len(caplog.messages) == 2)
+    assert caplog.messages == [
+        "the certificate stays as it is: "
+        f"SIGNALING_TLS_CERT='{own.cert}' cannot be read: Too many open files",
+        "the certificate was loaded again",
+    ]
+    await asyncio.sleep(0.05)
+    assert len(caplog.messages) == 2
     certificate.stop()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -35,8 +36,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
         yield server
 
 
-async def answer(server: ServerProcess) -> Any:
-    response = await ice_servers(server.url)
+async def answer(server: ServerProcess, query: str = "") -> Any:
+    response = await ice_servers(server.url, f"/ice-servers{query}")
     assert response.status == 200
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "no-store"
@@ -73,6 +74,37 @@ async def test_without_a_token_each_has_a_name_of_its_own(server: ServerProcess)
     assert len(names) == 3
 
 
+async def name(server: ServerProcess, query: str) -> str:
+    """Return the name that is for whom asks like this."""
+    username: str = (await answer(server, query))["iceServers"][1]["username"]
+    return username.partition(":")[2]
+
+
+async def test_the_name_begins_with_the_id_that_a_client_says_it_has(server: ServerProcess) -> None:
+    """What comes behind it differs, so that nobody uses up what another may do."""
+    client_id = "9m4e2mr0ui3e8a215n4g"
+    names = {await name(server, f"?client_id={client_id}") for _ in range(3)}
+    assert len(names) == 3
+    assert {it.rpartition("-")[0] for it in names} == {client_id}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?connected=1",
+        "?client_id",
+        "?client_id=",
+        "?client_id=9m4e2mr0ui3e8a215n4",
+        "?client_id=9m4e2mr0ui3e8a215n4gg",
+        "?client_id=9M4E2MR0UI3E8A215N4G",
+        "?client_id=9m4e2mr0ui3e8a215n4%0a",
+        "?client_id=9m4e2mr0ui3e8a215n4%ff",
+    ],
+)
+async def test_what_is_no_id_is_not_in_the_name(server: ServerProcess, query: str) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", await name(server, query))
+
+
 async def test_nothing_secret_is_logged(server: ServerProcess) -> None:
     credential = (await answer(server))["iceServers"][1]["credential"]
     log = "\n".join(server.lines)
@@ -92,13 +124,14 @@ class Granted:
 
 def turn_for(subject: str | None) -> Any:
     turn = Turn(URLS, SECRET, 60, "[]", clock=lambda: 1000.9)
-    told = json.loads(turn.ice_servers(Granted(subject)))
+    told = json.loads(turn.ice_servers(Granted(subject), "9m4e2mr0ui3e8a215n4g"))
     assert told["ttl"] == 60
     (server,) = told["iceServers"]
     return server
 
 
 def test_the_name_is_the_subject_of_the_token() -> None:
+    """Whatever id the client has."""
     server = turn_for("ann@example.com")
     assert server["username"] == "1060:ann@example.com"
     assert server["credential"] == sign(SECRET, "1060:ann@example.com")

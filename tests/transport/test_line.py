@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from time import thread_time
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.support.client import (
 from tests.support.waiting import until
 from tests.transport.served import Page, Recorder, Served, served
 from transport import line as module
-from transport.line import AT_ONCE, Line
+from transport.line import AT_ONCE, LONG, Line
 from transport.protocol import LoopProtocol
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -52,6 +53,24 @@ async def test_who_does_not_wait_in_one_iteration_counts_in_it() -> None:
         assert len(line) == 1
         line.leave(-1)
         await asyncio.sleep(0)
+
+
+async def test_one_that_takes_long_is_the_last_of_its_iteration() -> None:
+    """As a TLS handshake with a long key: four of them would take four times as long."""
+    line, taken = Line(), list[str]()
+
+    def take_up(name: str) -> None:
+        taken.append(name)
+        end = thread_time() + 2 * LONG
+        while thread_time() < end:
+            pass
+
+    for name in "abc":
+        line.enter(name, partial(take_up, name))
+    for iteration in (1, 2, 3):
+        assert len(taken) == iteration
+        await asyncio.sleep(0)
+    assert taken == [*"abc"]
 
 
 async def test_a_request_that_fails_is_the_only_one_that_does() -> None:

@@ -88,6 +88,10 @@ class Transport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
 
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        assert self.protocol is not None
+        return self.protocol
+
 
 def test_the_connection_may_be_for_a_protocol_with_a_buffer() -> None:
     """It gets all that came with the header, of which it has been told before."""
@@ -101,3 +105,24 @@ def test_the_connection_may_be_for_a_protocol_with_a_buffer() -> None:
     assert told == [(ADDRESS, b"")]
     assert buffered.received == b"more than it takes"
     assert transport.protocol is buffered
+
+
+def test_what_is_left_goes_to_whom_that_protocol_gives_the_connection() -> None:
+    """As one for TLS does when it finds that the client does not speak it."""
+
+    class Other(asyncio.Protocol):
+        received = b""
+
+        def data_received(self, data: bytes) -> None:
+            self.received += data
+
+    class GivesAway(Buffered):
+        def buffer_updated(self, nbytes: int) -> None:
+            super().buffer_updated(nbytes)
+            transport.set_protocol(other)
+
+    first, other, transport = GivesAway(), Other(), Transport()
+    protocol = HeaderProtocol(lambda address: True, first, lambda peer: None)
+    protocol.connection_made(transport)
+    protocol.data_received(HEADER + b"more than it takes")
+    assert (first.received, other.received) == (b"more th", b"an it takes")

@@ -6,11 +6,15 @@ import asyncio
 import ssl
 import struct
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from tests.support.certificates import authority, client_context, server_context
+from tests.support.certificates import authority, client_context
 from tests.support.client import (
     Connection,
     Frame,
@@ -28,7 +32,7 @@ from transport.fallback import StreamProtocol
 from transport.frames import Close, Ping
 from transport.line import AT_ONCE
 from transport.protocol import LoopProtocol
-from transport.tls import MAX_ANSWERS, RECORDS, Session
+from transport.tls import MAX_BARREN, RECORDS, Session
 
 PAGE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 UPGRADE = upgrade_request("x", "/echo")
@@ -129,6 +133,39 @@ class Raw:
         while received := await self.read():
             data += received
         return data
+
+
+class Sealed:
+    """Seals the records of a client of TLS 1.3 (RFC 8446, 5.2), which `ssl` would not send.
+
+    The client has written its secrets to a file, and sent nothing since its handshake.
+    """
+
+    def __init__(self, log: Path) -> None:
+        lines = dict(line.split()[::2] for line in log.read_text().splitlines() if line[0] != "#")
+        self._use(bytes.fromhex(lines["CLIENT_TRAFFIC_SECRET_0"]))
+
+    def record(self, data: bytes, kind: int = 23) -> bytes:
+        head = b"\x17\x03\x03" + struct.pack("!H", len(data) + 17)
+        nonce = (self._iv ^ self._number).to_bytes(12, "big")
+        self._number += 1
+        return head + self._key.encrypt(nonce, data + bytes([kind]), head)
+
+    def key_update(self, *, is_answered: bool) -> bytes:
+        """Return what says that the next record has another key (RFC 8446, 4.6.3)."""
+        sealed = self.record(b"\x18\0\0\1" + bytes([is_answered]), kind=22)
+        self._use(self._derive(b"traffic upd", 48))
+        return sealed
+
+    def _use(self, secret: bytes) -> None:
+        self._secret = secret
+        self._key = AESGCM(self._derive(b"key", 32))
+        self._iv = int.from_bytes(self._derive(b"iv", 12), "big")
+        self._number = 0
+
+    def _derive(self, label: bytes, size: int) -> bytes:
+        info = struct.pack("!HB", size, len(label) + 6) + b"tls13 " + label + b"\0"
+        return HKDFExpand(SHA384(), size, info).derive(self._secret)
 
 
 async def test_a_websocket() -> None:
@@ -396,7 +433,7 @@ async def test_nothing_is_kept_of_what_comes_behind_the_end() -> None:
         client.connection.write(client.goodbye())
         await until(lambda: transport._session.ended)
         await client.connection.send(bytes(1_000_000))
-        assert transport._session._incoming.pending < 10_000
+        assert len(transport._session._unread) + transport._session._incoming.pending < 10_000
         handler.go.set()
         await handler.is_closed()
 
@@ -421,15 +458,45 @@ async def test_many_short_records() -> None:
         assert handler.seen == [*map(str, range(number)), Close(None, None)]
 
 
-def test_a_peer_that_has_to_be_answered_too_much_is_given_up() -> None:
-    """So what TLS itself has to send cannot grow without bound while the peer does not read."""
-    session = Session(server_context())
-    session._outgoing.write(bytes(MAX_ANSWERS))
-    assert session.read() == b""
-    assert not session.ended
-    session._outgoing.write(b"x")
-    assert session.read() == b""
-    assert session.ended
+@pytest.mark.parametrize("upgrades", [True, False])
+@pytest.mark.parametrize("barren", ["empty", "new key", "new keys"])
+async def test_a_peer_that_sends_many_records_without_data_is_given_up(
+    barren: str, upgrades: bool, tmp_path: Path
+) -> None:
+    """However fast they come: a new key takes 50 times as long as data. Some are permitted."""
+    context = new_context()
+    context.keylog_filename = str(tmp_path / "log")
+    async with served(Recorder, tls=True, upgrades=upgrades) as server:
+        client = await Raw.open(server, context)
+        await client.shake_hands()
+        sealed = Sealed(tmp_path / "log")
+
+        def send(number: int, data: bytes) -> None:
+            """Send records without data, and behind each of them one with this."""
+            client.connection.write(
+                b"".join(
+                    (
+                        sealed.record(b"")
+                        if barren == "empty"
+                        else sealed.key_update(is_answered=barren == "new keys")
+                    )
+                    + (sealed.record(data) if data else b"")
+                    for _ in range(number)
+                )
+            )
+
+        client.connection.write(sealed.record(UPGRADE))
+        assert b" 101 " in await client.read()
+        handler = await server.handler()
+        few = MAX_BARREN // 2
+        send(few, text_frame("x"))
+        send(MAX_BARREN - few, b"")
+        client.connection.write(sealed.record(text_frame("y")))
+        await until(lambda: handler.seen == [*"x" * few, "y"])
+        send(10_000, b"")
+        await handler.is_closed()
+        assert handler.seen[few + 1 :] == [Close(None, None)]
+        client.connection.abort()
 
 
 async def test_a_busy_handler_stops_the_peer() -> None:
