@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 HEADERS = {
     # Any page may read the answer: one from a forbidden origin is to learn that it is.
     "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After",
     "Cache-Control": "no-store",
     "Content-Type": "application/json",
     "X-Content-Type-Options": "nosniff",

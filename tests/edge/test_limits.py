@@ -153,6 +153,7 @@ async def test_connection_rate(transport: Transport) -> None:
         response = await get(server, "/ice-servers", A)
         assert (response.status, json.loads(response.body)) == (429, {"reason": "full"})
         assert 1 <= int(response.headers["retry-after"]) <= 20
+        assert response.headers["access-control-expose-headers"] == "Retry-After"
         assert (await get(server, "/health", A)).status == 200
         assert (await tried(server, B)).status == 101
 
