@@ -75,6 +75,10 @@ class NotAllowedError(RoomError):
     """The client may not join the room."""
 
 
+class UnavailableError(RoomError):
+    """The room cannot be joined just now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """A client on its way to another worker: what that has to know. It can be pickled."""
@@ -379,6 +383,8 @@ class Handler(WebSocketHandler):
         try:
             if debt > 0:
                 await asyncio.sleep(debt)
+            if not await workers.can_take(room_id):
+                raise UnavailableError("the worker that has the room is not ready")
             notices = self._count_notices()
             if notices > LARGE:
                 await self.large_rooms.turn(notices)
@@ -393,6 +399,8 @@ class Handler(WebSocketHandler):
                 return  # It is closed here, soon.
             self._pay(notices + MOVE)
             workers.send(room_id, *self._give_away(connection, room_id))
+        except RoomError as error:
+            self._send_error(FAILURES[MessageType.JOIN], error)
         except WebSocketClosedError:
             pass  # So it is now.
         except OSError as error:

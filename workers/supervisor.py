@@ -16,14 +16,15 @@ from traceback import print_exc
 from typing import NoReturn
 
 import process
-from workers.post import inboxes
-from workers.tallies import Tallies
-from workers.workers import Workers
+from workers.workers import Shared, Workers
 
 logger = logging.getLogger(__name__)
 
 PAUSE = 1.0
 """Seconds that a worker must have lived for its successor to be started at once."""
+
+LOOK_INTERVAL = 0.01
+"""Seconds between two looks whether the first worker is up."""
 
 INVALID = 2
 """The exit code of a worker that cannot be started with these settings."""
@@ -33,9 +34,9 @@ class Supervisor:
     """Runs `count` workers, each of which calls `run` and ends with the exit code it returns."""
 
     def __init__(self, count: int, run: Callable[[Workers], int]) -> None:
+        self._count = count
         self._run = run
-        self._inboxes = inboxes(count)
-        self._tallies = Tallies(count)
+        self._shared = Shared(count)
         self._alive, self._mine = socket.socketpair()
         self._numbers: dict[int, int] = {}  # By the ids of the processes.
         self._started: dict[int, float] = {}
@@ -46,14 +47,19 @@ class Supervisor:
         """Return the exit code when all have ended: 0 after SIGTERM or SIGINT."""
         process.on_stop_signal(self._stop)
         code = 0
-        missing = list(range(len(self._inboxes)))
+        # If the settings are invalid, the first worker says so, and is the only one.
+        missing, later = [0], list(range(1, self._count))
         while not self._stopping or self._numbers:
+            if later and self._shared.board.is_up(0):
+                missing, later = later, []
             if not self._stopping:
                 missing = [number for number in missing if not self._start(number)]
                 if missing:
                     sleep(PAUSE)
                     continue
-            pid, status = os.wait()
+            pid, status = os.waitpid(-1, os.WNOHANG if later else 0)
+            if pid == 0:
+                sleep(LOOK_INTERVAL)
             number = self._numbers.pop(pid, None)
             # The first process of a container has children that it never made.
             if number is not None:
@@ -90,9 +96,8 @@ class Supervisor:
             self._mine.close()
             process.begin()
             announce = number == 0 and not self._started
-            self._tallies.begin(number)
-            workers = Workers(self._inboxes, number, self._alive, self._tallies, announce)
-            code = self._run(workers)
+            self._shared.tallies.begin(number)
+            code = self._run(Workers(self._shared, number, self._alive, announce))
         except BaseException:
             print_exc()
         finally:
@@ -107,6 +112,7 @@ class Supervisor:
         is being replaced, the other workers go on.
         """
         code = os.waitstatus_to_exitcode(status)
+        self._shared.board.gone(number)
         if self._stopping:
             return False, 0
         if code == INVALID and number not in self._replaced:
