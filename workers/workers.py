@@ -19,7 +19,6 @@ from workers.tallies import Tallies
 TELL_INTERVAL = 0.5
 """Seconds after which a worker tells again whether it is ready."""
 
-
 PATIENCE = 5.0
 """Seconds that a client waits for the worker that has the room it joins."""
 
@@ -106,9 +105,12 @@ class Workers:
         if self._settled is not None:
             await self._settled()
 
-    def send(self, room_id: str, sock: socket.socket, client: Any) -> None:
-        """Send a client to the worker that has the room; `sock` is that of its connection."""
-        self._post.send(self._owner(room_id), sock, client)
+    def send(self, room_id: str, due: float, sock: socket.socket, client: Any) -> None:
+        """Send a client to the worker that has the room; `sock` is that of its connection.
+
+        Of clients that wait, the one comes first that was due first.
+        """
+        self._post.send(self._owner(room_id), due, sock, client)
 
     def _owner(self, room_id: str) -> int:
         return owner(room_id, self._key, self.count)

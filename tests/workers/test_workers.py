@@ -202,6 +202,30 @@ async def test_who_moves_again_and_again_has_to_wait(
     assert time.monotonic() - begin > 0.4
 
 
+async def test_who_has_just_moved_waits_for_others(server: ServerProcess, connect: Connect) -> None:
+    """Many that move to and fro do not hold up a newcomer, but for those on their way already."""
+    former, room = room_of(0), room_of(1)
+    there = await connect(server, room)
+    movers = [await connect(server, room_of(1)) for _ in range(60)]
+    here = await connect(server, former)
+    for mover in movers:
+        await mover.join(room_of(0))
+    busy = workers_of(server)[1]
+    os.kill(busy, signal.SIGSTOP)
+    try:
+        newcomer = await connect(server, former)
+        assert await here.receive() == new_client(newcomer)
+        for mover in movers:
+            await mover.say("join", room_id=room)
+        await newcomer.say("join", room_id=room)
+        assert await here.receive() == leave_client(newcomer)
+        await here.received()
+    finally:
+        os.kill(busy, signal.SIGCONT)
+    told = [await there.receive() for _ in range(61)]
+    assert told.index(new_client(newcomer)) < 40
+
+
 async def test_a_large_room_is_left_in_turn(server: ServerProcess, connect: Connect) -> None:
     room = room_of(0)
     members = [await connect(server, room) for _ in range(13)]
