@@ -26,38 +26,38 @@ PAUSE = 1.0
 LOOK_INTERVAL = 0.01
 """Seconds between two looks whether the first worker is up."""
 
-INVALID = 2
-"""The exit code of a worker that cannot be started with these settings."""
-
 
 class Supervisor:
     """Runs `count` workers, each of which calls `run` and ends with the exit code it returns."""
 
     def __init__(self, count: int, run: Callable[[Workers], int]) -> None:
-        self._count = count
         self._run = run
         self._shared = Shared(count)
         self._alive, self._mine = socket.socketpair()
         self._numbers: dict[int, int] = {}  # By the ids of the processes.
         self._started: dict[int, float] = {}
-        self._replaced: set[int] = set()
+        # Those that are started when the first one is up. If that fails, as with invalid settings,
+        # it is the only one to say so.
+        self._later = list(range(1, count))
         self._stopping = False
 
     def run(self) -> int:
-        """Return the exit code when all have ended: 0 after SIGTERM or SIGINT."""
+        """Return the exit code when all have ended: 0 after SIGTERM or SIGINT.
+
+        If the first worker ends before it is up, that is the end, and the code is the worker's.
+        """
         process.on_stop_signal(self._stop)
         code = 0
-        # If the settings are invalid, the first worker says so, and is the only one.
-        missing, later = [0], list(range(1, self._count))
+        missing = [0]
         while not self._stopping or self._numbers:
-            if later and self._shared.board.is_up(0):
-                missing, later = later, []
+            if self._later and self._shared.board.is_up(0):
+                missing, self._later = self._later, []
             if not self._stopping:
                 missing = [number for number in missing if not self._start(number)]
                 if missing:
                     sleep(PAUSE)
                     continue
-            pid, status = os.waitpid(-1, os.WNOHANG if later else 0)
+            pid, status = os.waitpid(-1, os.WNOHANG if self._later else 0)
             if pid == 0:
                 sleep(LOOK_INTERVAL)
             number = self._numbers.pop(pid, None)
@@ -108,17 +108,16 @@ class Supervisor:
     def _ended(self, number: int, status: int) -> tuple[bool, int]:
         """Take note of how a worker has ended; return whether to start another, and what to return.
 
-        Settings that are invalid at the start end them all. If they become so later, as when a file
-        is being replaced, the other workers go on.
+        A worker that cannot be started later, as when a file of the settings is being replaced, is
+        tried again and again. The others go on.
         """
         code = os.waitstatus_to_exitcode(status)
         self._shared.board.gone(number)
         if self._stopping:
             return False, 0
-        if code == INVALID and number not in self._replaced:
+        if self._later:
             self._stop()
-            return False, code
-        self._replaced.add(number)
+            return False, code if code >= 0 else 128 - code
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         logger.error("worker %d has ended with %s, starting another", number, how)
         return True, 0

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edge.tokens import Tokens
 from tests.support.client import close_frame, text_frame
 from tests.support.cluster import wait_until_ready
 from tests.support.peer import Peer, leave_client, message, new_client, offer
-from tests.support.server_process import COMMAND, ServerProcess, run_main
+from tests.support.server_process import COMMAND, MAIN, ServerProcess, run_main
 from tests.support.valkey import running_valkey
 from tests.workers.conftest import Connect
 from tests.workers.servers import SOON, room_of, two_workers, workers_of
@@ -23,6 +24,7 @@ from tests.workers.servers import SOON, room_of, two_workers, workers_of
 pytestmark = pytest.mark.usefixtures("linux")
 
 SECRET = "s" * 32
+FAILING = "import main, process; process.keep_what_is_there = None; main.main()"
 NO_ROOM = message("error", error="failed to join room")
 
 
@@ -176,15 +178,17 @@ async def test_clients_cause_as_many_records_as_with_one_process(
     server: ServerProcess, connect: Connect
 ) -> None:
     """Both workers together write a hundred in a second, and one that counts those left out."""
-    joins = 1500
+    joins = 0
+    peers = [await connect(server, room_of(worker)) for worker in range(2)]
     started = time.monotonic()
-    peers = [await connect(server) for _ in range(2)]
-    for worker, peer in enumerate(peers):
-        rooms = [room_of(worker) for _ in range(joins)]
-        peer.write(b"".join(text_frame(message("join", room_id=room)) for room in rooms))
-        peer.in_room = True
+    while time.monotonic() < started + 4:
+        joins += 100
+        for worker, peer in enumerate(peers):
+            rooms = [room_of(worker) for _ in range(100)]
+            peer.write(b"".join(text_frame(message("join", room_id=room)) for room in rooms))
+        for peer in peers:
+            await peer.received()
     for peer in peers:
-        await peer.received()
         peer.write(close_frame(1000))
         assert await peer.closed() == 1000
     seconds = time.monotonic() - started
@@ -195,7 +199,7 @@ async def test_clients_cause_as_many_records_as_with_one_process(
     missing = [line for line in server.lines if "left out" in line]
     assert all(re.search(r" WARNING \d+ log records were left out$", line) for line in missing)
     assert len(missing) <= seconds + 3  # The ends of a worker and of the server are two reasons.
-    assert len(records) + sum(int(line.split()[3]) for line in missing) == 2 * 2 * joins
+    assert len(records) + sum(int(line.split()[3]) for line in missing) == 2 * 2 * (joins + 1)
 
 
 async def test_redis_is_missed_once() -> None:
@@ -222,3 +226,18 @@ def test_what_is_invalid_is_said_once(env: dict[str, str], text: str) -> None:
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert text in line
+
+
+def test_a_first_worker_that_fails_is_not_tried_again() -> None:
+    """One process would end, too, for whatever reason."""
+    command = [*COMMAND[:1], "-c", FAILING, "-workers", "2", "-port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=10, cwd=MAIN.parent)
+    assert ended.returncode == 1
+    assert ended.stderr.count("Traceback") == 1
+
+
+def test_a_port_that_is_taken(server: ServerProcess) -> None:
+    ended = run_main("-workers", "2", "-addr", "127.0.0.1", "-port", str(server.port))
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "cannot listen on" in line

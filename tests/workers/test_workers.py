@@ -361,9 +361,3 @@ def test_invalid_settings(flags: list[str], env: dict[str, str], text: str) -> N
     ended = run_main(*flags, env=env)
     assert ended.returncode == 2
     assert text in ended.stderr.splitlines()[0]
-
-
-def test_a_port_that_is_taken(server: ServerProcess) -> None:
-    ended = run_main("-workers", "2", "-addr", "127.0.0.1", "-port", str(server.port))
-    assert ended.returncode == 1
-    assert "cannot listen on" in ended.stderr
