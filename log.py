@@ -69,6 +69,11 @@ class Records:
         """Count so many records as missing. Only one thread of a process may do that."""
         self._left_out[self.mine] += number
 
+    def report_at_end(self) -> None:
+        """Report once more when the other processes have ended, if anybody reads the log."""
+        if _is_read():
+            self.report()
+
     def report(self) -> None:
         """Write how many are missing since the last report, if there are any."""
         missing = sum(self._left_out) - self._reported[0]
@@ -102,7 +107,7 @@ def log_to_stderr(
 
 
 def log_at_once(level: str) -> None:
-    """Write records to stderr without a thread, and wait until that is done."""
+    """Write records to stderr without a thread, or leave out those that would have to wait."""
     _configure(level, _PlainHandler())
 
 
@@ -120,7 +125,8 @@ def say(text: str) -> None:
 
 class _PlainHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(self.format(record))
+        if _is_read():
+            say(self.format(record))
 
 
 class _Handler(QueueHandler):
@@ -190,6 +196,11 @@ class _Writer(Thread):
         ):
             self._records.report()
             self._next_report = monotonic() + 1
+
+
+def _is_read() -> bool:
+    """Wait until a line can be written at once, but not for longer than `FLUSH` seconds."""
+    return bool(select.select([], [STDERR], [], FLUSH)[1])
 
 
 def _write(line: bytes) -> bool:

@@ -67,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
         log_at_once(config.log_level)
         records = Records(count)
         code = Supervisor(count, partial(run_server, config, sockets, records)).run()
-        records.report()  # What the last workers have left out.
+        records.report_at_end()
         return code
     except ListenError as error:
         say(str(error))

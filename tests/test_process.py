@@ -184,6 +184,24 @@ def test_a_log_that_nobody_reads_stops_nothing(blocking: bool) -> None:
         assert is_healthy("127.0.0.1", port)
 
 
+@needs_proc
+def test_a_log_that_nobody_reads_stops_no_workers() -> None:
+    """Nor is the process held up that has started them, when one has to be started anew."""
+    env = {**os.environ, "SIGNALING_WORKERS": "2"}
+    with unread_pipe(blocking=True) as (_, write), running(stderr=write, env=env) as (pid, port):
+        workers = Path(f"/proc/{pid}/task/{pid}/children")
+        deadline = time.monotonic() + 10
+        while len(before := workers.read_text().split()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(int(before[1]), signal.SIGKILL)
+        while len(now := workers.read_text().split()) < 2 or now == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        asyncio.run(join_and_leave(port, 30))
+        assert is_healthy("127.0.0.1", port)
+
+
 def test_records_left_out_are_counted() -> None:
     """Once the log is read again, it says how many records are missing."""
     with unread_pipe(blocking=True) as (read, write):
