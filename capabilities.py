@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from workers.workers import Workers
 
 
-def cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService | None":
+def cluster(
+    config: Config, large_rooms: LargeRooms, workers: "Workers | None" = None
+) -> "ClusteringService | None":
     """Return the manager of rooms that are shared over Redis; None if they are not."""
     if not config.redis:
         return None
@@ -42,7 +44,12 @@ def cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService | Non
         raise ConfigError("REDIS_URL=... has an option that redis-py does not know") from None
     return ClusteringService(
         RoomRepository(),
-        RedisBus(partial(Link.open, config.redis), config.cluster_prefix, config.cluster_lease / 2),
+        RedisBus(
+            partial(Link.open, config.redis),
+            config.cluster_prefix,
+            config.cluster_lease / 2,
+            warned=None if workers is None else workers.warned,
+        ),
         lease=config.cluster_lease,
         max_room_size=config.max_room_size,
         undelivered=undelivered,

@@ -2,7 +2,8 @@
 
 `logger.info` and the others put a line into a bounded queue, and a thread writes it. Records are
 left out when the queue is full, or when clients cause more than a hundred in a second. A record of
-its own then says how many were left out.
+its own then says how many were left out. If the server has several processes, both are counted for
+all of them together.
 """
 
 import logging
@@ -11,6 +12,7 @@ import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler
+from mmap import mmap
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from time import monotonic
@@ -37,17 +39,66 @@ FLUSH = 0.5
 """Seconds at the end for writing the lines that still wait."""
 
 
+class Records:
+    """Counts the records of several processes, in memory that they share.
+
+    It is made before they are. Each process counts in places of its own, so nobody has to wait. Of
+    records that come at the very same moment, some may be too many.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self.mine = 0
+        """The number of this process. The first one reports what is missing, for all of them."""
+        self._seconds, self._in_second, self._left_out, self._reported = (
+            memoryview(mmap(-1, 8 * processes)).cast("q") for _ in range(4)
+        )
+
+    def take(self, most: int) -> bool:
+        """Count a record, and return True; if there were so many in this second, return False."""
+        second, mine = int(monotonic()), self.mine
+        pairs = zip(self._seconds, self._in_second, strict=True)
+        if sum(number for when, number in pairs if when == second) >= most:
+            return False
+        if self._seconds[mine] != second:
+            self._in_second[mine] = 0
+            self._seconds[mine] = second
+        self._in_second[mine] += 1
+        return True
+
+    def leave_out(self, number: int) -> None:
+        """Count so many records as missing. Only one thread of a process may do that."""
+        self._left_out[self.mine] += number
+
+    def report_at_end(self) -> None:
+        """Report once more when the other processes have ended, if anybody reads the log."""
+        if _is_read():
+            self.report()
+
+    def report(self) -> None:
+        """Write how many are missing since the last report, if there are any."""
+        missing = sum(self._left_out) - self._reported[0]
+        if missing:
+            text = "%d log records were left out"
+            record = logging.LogRecord(__name__, logging.WARNING, "", 0, text, (missing,), None)
+            if _write(f"{logging.Formatter(FORMAT).format(record)}\n".encode()):
+                self._reported[0] += missing
+
+
 @contextmanager
-def log_to_stderr(level: str, process_name: str = "") -> Iterator[None]:
+def log_to_stderr(
+    level: str, process_name: str = "", records: Records | None = None
+) -> Iterator[None]:
     """Write records of at least that level to stderr while the context lasts.
 
-    Their texts begin with the name of the process, if it has one.
+    Their texts begin with the name of the process, if it has one. What `records` counts, its
+    processes write together.
     """
-    handler = _Handler()
+    records = records or Records()
+    handler = _Handler(records)
     _configure(level, handler, process_name)
     # Tornado reports every malformed request here, so anybody could fill the log.
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
-    writer = _Writer(handler)
+    writer = _Writer(handler, records)
     writer.start()
     try:
         yield
@@ -56,7 +107,7 @@ def log_to_stderr(level: str, process_name: str = "") -> Iterator[None]:
 
 
 def log_at_once(level: str) -> None:
-    """Write records to stderr without a thread, and wait until that is done."""
+    """Write records to stderr without a thread, or leave out those that would have to wait."""
     _configure(level, _PlainHandler())
 
 
@@ -74,31 +125,26 @@ def say(text: str) -> None:
 
 class _PlainHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(self.format(record))
+        if _is_read():
+            say(self.format(record))
 
 
 class _Handler(QueueHandler):
     """Puts lines into a queue. `left_out` counts the records that did not get into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
         super().__init__(Queue(QUEUED))
         self.left_out = 0
-        self._second = monotonic()
-        self._in_second = 0
+        self._records = records
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name in OPERATORS:
             return True
-        now = monotonic()
-        if now - self._second >= 1:
-            self._second = now
-            self._in_second = 0
         rate = RATE if record.levelno >= logging.WARNING else RATE - FOR_WARNINGS
-        if self._in_second >= rate:
-            self.left_out += 1
-            return False
-        self._in_second += 1
-        return True
+        if self._records.take(rate):
+            return True
+        self.left_out += 1
+        return False
 
     def prepare(self, record: logging.LogRecord) -> bytes:
         """Format the record now: what it is about may have changed when it is written."""
@@ -114,11 +160,12 @@ class _Handler(QueueHandler):
 class _Writer(Thread):
     """Writes the lines, not through `sys.stderr`, on whose lock Python waits when it ends."""
 
-    def __init__(self, handler: _Handler) -> None:
+    def __init__(self, handler: _Handler, records: Records) -> None:
         super().__init__(name="log", daemon=True)
         self._handler = handler
+        self._records = records
         self._lost = 0  # Lines that could not be written.
-        self._reported = 0  # Of those and of the records left out together.
+        self._counted = 0  # Of those and of the records left out together.
         self._next_report = 0.0
         self._stopping = Event()
 
@@ -141,13 +188,19 @@ class _Writer(Thread):
 
     def _report(self) -> None:
         """Report how many records are missing, at most once a second and at the end."""
-        missing = self._handler.left_out + self._lost - self._reported
-        if missing and (monotonic() >= self._next_report or self._stopping.is_set()):
-            text = "%d log records were left out"
-            record = logging.LogRecord(__name__, logging.WARNING, "", 0, text, (missing,), None)
-            if _write(self._handler.prepare(record)):
-                self._reported += missing
+        missing = self._handler.left_out + self._lost - self._counted
+        self._records.leave_out(missing)
+        self._counted += missing
+        if self._records.mine == 0 and (
+            monotonic() >= self._next_report or self._stopping.is_set()
+        ):
+            self._records.report()
             self._next_report = monotonic() + 1
+
+
+def _is_read() -> bool:
+    """Wait until a line can be written at once, but not for longer than `FLUSH` seconds."""
+    return bool(select.select([], [STDERR], [], FLUSH)[1])
 
 
 def _write(line: bytes) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from config.config import Config, ConfigError, init_env
 from config.flags import TTL, FlagError, parse_flags, read_ttl
-from log import log_at_once, log_to_stderr, say
+from log import Records, log_at_once, log_to_stderr, say
 from transport.listen import ListenError, listen
 from version import VERSION
 
@@ -65,7 +65,10 @@ def run(argv: Sequence[str]) -> int:
 
         sockets = listen(config.addr, config.port)
         log_at_once(config.log_level)
-        return Supervisor(count, partial(run_server, config, sockets)).run()
+        records = Records(count)
+        code = Supervisor(count, partial(run_server, config, sockets, records)).run()
+        records.report_at_end()
+        return code
     except ListenError as error:
         say(str(error))
         return 1
@@ -74,22 +77,25 @@ def run(argv: Sequence[str]) -> int:
 def run_server(
     config: Config,
     sockets: Sequence[socket.socket] | None = None,
+    records: Records | None = None,
     workers: "Workers | None" = None,
 ) -> int:
     """Serve, as one of the workers if there are some, and return the exit code.
 
-    Raises ListenError.
+    Workers share the sockets and the count of log records. Raises ListenError.
     """
     # Not before a worker is a process of its own: ids of clients have the number of the process in
     # which their library was imported.
     from server import serve
 
     process.keep_what_is_there()
-    name = "" if workers is None else f"worker {workers.number}"
+    name = ""
+    if records is not None and workers is not None:
+        name, records.mine = f"worker {workers.number}", workers.number
     loop_factory = process.new_event_loop
     try:
         with (
-            log_to_stderr(config.log_level, name),
+            log_to_stderr(config.log_level, name, records),
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
             runner.run(serve(config, sockets, workers))

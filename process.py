@@ -110,11 +110,18 @@ def unblock_stop_signals() -> None:
 
 
 def processors() -> int:
-    """Return how many processors this process may use."""
+    """Return how many processors this process may use, at least one.
+
+    A container may have the time of fewer than there are (`docker run --cpus`), which its control
+    group says. A part of one counts as one.
+    """
     try:
-        return len(os.sched_getaffinity(0))
+        count = len(os.sched_getaffinity(0))
     except AttributeError:  # Only some systems tell.
-        return os.cpu_count() or 1
+        count = os.cpu_count() or 1
+    quotas = _cgroup_limits("cpu", ["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"])
+    # Version 1 says -1 where there is no quota.
+    return min([count, *(-(-quota // period) for quota, period in quotas if quota > 0)])
 
 
 # Files
@@ -222,10 +229,21 @@ def memory_granted() -> int:
     group that contains it (cgroups(7), both versions).
     """
     granted = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([granted, *_cgroup_limits()])
+    limits = _cgroup_limits("memory", ["memory.max"], ["memory.limit_in_bytes"])
+    return min([granted, *(limit for (limit,) in limits)])
 
 
-def _cgroup_limits(proc: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup") -> list[int]:
+def _cgroup_limits(
+    controller: str,
+    names: "list[str]",
+    names_in_1: "list[str]",
+    proc: str = "/proc/self/cgroup",
+    mounted: str = "/sys/fs/cgroup",
+) -> "list[list[int]]":
+    """Return the numbers in these files of this process's control group and all that contain it.
+
+    The files are those of version 2 and of version 1. A group without a limit is left out.
+    """
     limits = []
     try:
         with open(proc, errors="surrogateescape") as lines:
@@ -234,18 +252,21 @@ def _cgroup_limits(proc: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgro
         return []  # Not Linux.
     for _, controllers, group in groups:
         if controllers == "":
-            root, name = mounted, "memory.max"
-        elif "memory" in controllers.split(","):
-            root, name = f"{mounted}/memory", "memory.limit_in_bytes"
+            root, files = mounted, names
+        elif controller in controllers.split(","):
+            root, files = f"{mounted}/{controller}", names_in_1
         else:
             continue
         # In a container, the path may be that outside of it, and its own group is the root.
         parts = group.strip("/").split("/")
         for length in range(len(parts) + 1):
-            path = os.path.join(root, *parts[:length], name)
+            numbers: list[int] = []
             try:
-                with open(path) as file:
-                    limits.append(int(file.read()))
+                for name in files:
+                    with open(os.path.join(root, *parts[:length], name)) as file:
+                        numbers += map(int, file.read().split())
             except (OSError, ValueError):
-                pass  # There is no such group here, or it has no limit: "max".
+                continue  # There is no such group here, or it has no limit: "max".
+            if numbers:
+                limits.append(numbers)
     return limits

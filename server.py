@@ -97,7 +97,7 @@ async def serve(
     newcomers = Newcomers()
     connections = Connections(newcomers, scavenger.count)
     large_rooms = LargeRooms()
-    cluster = capabilities.cluster(config, large_rooms)
+    cluster = capabilities.cluster(config, large_rooms, workers)
     manager = cluster or RoomManager(RoomRepository(), config.max_room_size)
     client_address, read_first = capabilities.proxies(config)
     collaborators: dict[str, Any] = {
@@ -108,9 +108,13 @@ async def serve(
         "door": capabilities.door(config, workers),
         "workers": workers,
     }
+
+    def is_ready() -> bool:
+        return cluster is None or cluster.ready
+
     app = make_app(
         **collaborators,
-        is_ready=lambda: cluster is None or cluster.ready,
+        is_ready=is_ready if workers is None else workers.ready,
         client_address=client_address,
     )
     tls = None
@@ -148,7 +152,8 @@ async def serve(
         from handler.moving import Moving
 
         moving = Moving(app, listener.shared, collaborators)
-        workers.start(moving.take, stop, None if cluster is None else cluster.settled)
+        settled = None if cluster is None else cluster.settled
+        workers.start(moving.take, stop, is_ready, settled)
     if certificate is not None:
         process.on_hangup(certificate.reload)
         certificate.watch()
@@ -193,5 +198,5 @@ def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
 
 
 def _ready(is_ready: Callable[[], bool]) -> Callable[[HTTPServerRequest], None]:
-    ready, unready = respond(200, "OK"), respond(503, "rooms cannot be shared\n")
+    ready, unready = respond(200, "OK"), respond(503, "not all rooms can be joined\n")
     return lambda request: (ready if is_ready() else unready)(request)

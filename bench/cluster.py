@@ -28,7 +28,6 @@ from functools import partial
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from bench import machine, report
 from bench.__main__ import SPARE_FILES, duration, this_server, whole_number
@@ -43,6 +42,7 @@ from bench.scenarios.idle import footprint
 from bench.scenarios.relay import closed_loop, make_members, offer_and_answer
 from bench.server import Server, ServerFailed, ServerSpec, on_cores
 from bench.settings import FULL, QUICK, Settings
+from workers.workers import owner
 
 HOST = "127.0.0.1"
 
@@ -52,6 +52,9 @@ RELAYS = {
     "relay/7.3kB": (7300, 1),
 }
 """Cases of the scenario `relay`: the length of a message in bytes, and how many come at once."""
+
+KEY = bytes(16)
+"""That of the workers of `bench.known_key`."""
 
 PLACES = ("alone", "local", "across", "worker", "workers")
 
@@ -121,7 +124,7 @@ class PlaceContext(Context):
         return await super().open()
 
     async def member(self, room: str) -> Client:
-        while self._place == "worker" and crc32(room.encode()) % 2:
+        while self._place == "worker" and owner(room, KEY, 2):
             room += "+"
         return await super().member(room)
 
@@ -232,7 +235,9 @@ def start(name: str, cores: Sequence[int], guard: Guard) -> Iterator[Place]:
 
         this = this_server()[0]
         if name in ("alone", "worker", "workers"):
-            argv = this.argv if name == "alone" else (*this.argv, "-workers", "2")
+            argv = this.argv
+            if name != "alone":
+                argv = (sys.executable, "-m", "bench.known_key", *argv[2:], "-workers", "2")
             env = {**this.env, "REDIS_URL": "", "REDIS_HOST": ""}
             alone = listening(replace(this, argv=argv, env=env))
             yield Place(name, (alone,), (alone.port,), None)

@@ -67,12 +67,19 @@ def undelivered(client: Client, message_type: MessageType) -> None:
 MOVE = 50
 """Messages to others that are about as much work as to move a client to another worker."""
 
+SETTLED = 4.0
+"""Seconds after which a client that has moved is like one that never has."""
+
 SUBPROTOCOL = "signaling"
 """What is selected when a client offers its token as another subprotocol."""
 
 
 class NotAllowedError(RoomError):
     """The client may not join the room."""
+
+
+class UnavailableError(RoomError):
+    """The room cannot be joined just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,9 @@ class Handler(WebSocketHandler):
     _notices_paid = 0.0
     """When the notices that its joins have caused are within the rate, by the loop's clock; 0 if
     there were none."""
+
+    _came = 0.0
+    """When it came from another worker, by the loop's clock; 0 if it did not."""
 
     visitor: Visitor | None = None
     """Who it is for the door; None without a door."""
@@ -201,7 +211,8 @@ class Handler(WebSocketHandler):
             self.client = Client(self.send, moved.client_id, moved.address)
             if self.door is not None and moved.visitor is not None:
                 self.visitor = self.door.enter_again(moved.visitor)
-            self._notices_paid = self._loop.time() + moved.owes
+            self._came = self._loop.time()
+            self._notices_paid = self._came + moved.owes
         self.connections.add(self)
         if self.visitor is not None:
             self.visitor.opened()
@@ -379,6 +390,8 @@ class Handler(WebSocketHandler):
         try:
             if debt > 0:
                 await asyncio.sleep(debt)
+            if not await workers.can_take(room_id):
+                raise UnavailableError("the worker that has the room is not ready")
             notices = self._count_notices()
             if notices > LARGE:
                 await self.large_rooms.turn(notices)
@@ -392,7 +405,11 @@ class Handler(WebSocketHandler):
             if workers.stopping:
                 return  # It is closed here, soon.
             self._pay(notices + MOVE)
-            workers.send(room_id, *self._give_away(connection, room_id))
+            # Those who have just come from another worker wait for the others.
+            due = max(self._came, self._loop.time() - SETTLED)
+            workers.send(room_id, due, *self._give_away(connection, room_id))
+        except RoomError as error:
+            self._send_error(FAILURES[MessageType.JOIN], error)
         except WebSocketClosedError:
             pass  # So it is now.
         except OSError as error:

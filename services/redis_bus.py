@@ -14,7 +14,7 @@ from hashlib import sha1
 from itertools import islice
 from pathlib import Path
 from random import uniform
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import RedisError
@@ -39,6 +39,13 @@ Reply = Any
 DROPPED: Final = object()
 """Takes the place of a reply: the command was not carried out, or nobody knows."""
 OnEntries = Callable[[str, Sequence[Sequence[bytes]]], Awaitable[None]]
+
+
+class Times(Protocol):
+    """Times by name, such as a dictionary has."""
+
+    def get(self, name: str, default: float, /) -> float: ...
+    def __setitem__(self, name: str, time: float, /) -> None: ...
 
 
 @dataclass
@@ -103,11 +110,16 @@ class RedisBus:
     """
 
     def __init__(
-        self, open_link: Callable[[], Awaitable[Link]], prefix: str, timeout: float
+        self,
+        open_link: Callable[[], Awaitable[Link]],
+        prefix: str,
+        timeout: float,
+        warned: Times | None = None,
     ) -> None:
         """Prepare. The names of all keys begin with `prefix`.
 
-        A connection on which a reply takes more than `timeout` seconds counts as lost.
+        A connection on which a reply takes more than `timeout` seconds counts as lost. If several
+        processes share `warned`, only one of them says why Redis cannot be reached.
         """
         self._open_link = open_link
         self._prefix = "{" + prefix + "}"  # Redis Cluster keeps these keys in one place.
@@ -119,7 +131,7 @@ class RedisBus:
         self._begun = asyncio.Event()
         self._at_once = AT_ONCE
         self._link: Link | None = None
-        self._complaints: dict[str, float] = {}
+        self._warned: Times = {} if warned is None else warned
         self.waiting = 0
         """Bytes that wait to be delivered."""
 
@@ -168,6 +180,7 @@ class RedisBus:
     async def _keep(self, serve: Callable[[Link], Awaitable[None]]) -> None:
         """Serve on one connection after another."""
         while True:
+            failure: Exception | None = None
             try:
                 async with asyncio.timeout(self._timeout):
                     link = await self._open_link()
@@ -176,13 +189,20 @@ class RedisBus:
                 finally:
                     await link.close()
             except Exception as error:
-                text = str(error) or "no reply in time"
-                now = asyncio.get_running_loop().time()
-                if now >= self._complaints.get(text, 0.0):
-                    self._complaints[text] = now + COMPLAINTS
-                    unexpected = not isinstance(error, (RedisError, OSError))
-                    logger.warning("redis: %s", text, exc_info=unexpected)
+                failure = error
+            # Of processes that lose Redis in the same moment, one is the first to have waited.
             await asyncio.sleep(uniform(0.05, 0.2))
+            if failure is not None:
+                self._complain(failure)
+
+    def _complain(self, error: Exception) -> None:
+        """Say why Redis cannot be reached, if nobody has said so lately."""
+        text = str(error) or "no reply in time"
+        now = asyncio.get_running_loop().time()
+        if now >= self._warned.get(text, 0.0):
+            self._warned[text] = now + COMPLAINTS
+            unexpected = None if isinstance(error, (RedisError, OSError)) else error
+            logger.warning("redis: %s", text, exc_info=unexpected)
 
     async def _carry_out(self, link: Link, on_connected: Callable[[str], None]) -> None:
         """Send what waits, and when it is answered, what has come meanwhile."""

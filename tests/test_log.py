@@ -1,10 +1,12 @@
 """The records that reach the log's thread. test_process.py tests what it does with them."""
 
 import logging
+import os
+import re
 
 import pytest
 
-from log import FOR_WARNINGS, QUEUED, RATE, _Handler
+from log import FOR_WARNINGS, QUEUED, RATE, Records, _Handler
 
 
 def record(name: str, level: int) -> logging.LogRecord:
@@ -13,7 +15,7 @@ def record(name: str, level: int) -> logging.LogRecord:
 
 @pytest.fixture
 def handler() -> _Handler:
-    return _Handler()
+    return _Handler(Records())
 
 
 def queued(handler: _Handler) -> int:
@@ -26,7 +28,6 @@ def test_joins_do_not_crowd_out_warnings(
     """A part of the limit is kept for warnings; the next second is as good as the first."""
     now = 100.0
     monkeypatch.setattr("log.monotonic", lambda: now)
-    handler._second = now
     for _ in range(2 * RATE):
         handler.handle(record("manager.room", logging.INFO))
     assert queued(handler) == RATE - FOR_WARNINGS
@@ -50,3 +51,23 @@ def test_what_finds_the_queue_full_is_left_out(handler: _Handler) -> None:
         handler.handle(record("server", logging.INFO))
     assert queued(handler) == QUEUED
     assert handler.left_out == 3
+
+
+def test_processes_count_together(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """However they divide the records among themselves, and whichever of them ends."""
+    monkeypatch.setattr("log.monotonic", lambda: 100.5)
+    records = Records(3)
+    assert all(records.take(10) for _ in range(3))
+    if (pid := os.fork()) == 0:
+        records.mine = 2
+        taken = [records.take(10) for _ in range(8)]
+        records.leave_out(1)
+        os._exit(0 if taken == [True] * 7 + [False] else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert not records.take(10)
+    records.leave_out(4)
+    for _ in range(2):
+        records.report()
+    assert re.fullmatch(r".* WARNING 5 log records were left out\n", capfd.readouterr().err)

@@ -16,17 +16,15 @@ from traceback import print_exc
 from typing import NoReturn
 
 import process
-from workers.post import inboxes
-from workers.tallies import Tallies
-from workers.workers import Workers
+from workers.workers import Shared, Workers
 
 logger = logging.getLogger(__name__)
 
 PAUSE = 1.0
 """Seconds that a worker must have lived for its successor to be started at once."""
 
-INVALID = 2
-"""The exit code of a worker that cannot be started with these settings."""
+LOOK_INTERVAL = 0.01
+"""Seconds between two looks whether the first worker is up."""
 
 
 class Supervisor:
@@ -34,26 +32,34 @@ class Supervisor:
 
     def __init__(self, count: int, run: Callable[[Workers], int]) -> None:
         self._run = run
-        self._inboxes = inboxes(count)
-        self._tallies = Tallies(count)
+        self._shared = Shared(count)
         self._alive, self._mine = socket.socketpair()
         self._numbers: dict[int, int] = {}  # By the ids of the processes.
         self._started: dict[int, float] = {}
-        self._replaced: set[int] = set()
+        # Those that are started when the first one is up. If that fails, as with invalid settings,
+        # it is the only one to say so.
+        self._later = list(range(1, count))
         self._stopping = False
 
     def run(self) -> int:
-        """Return the exit code when all have ended: 0 after SIGTERM or SIGINT."""
+        """Return the exit code when all have ended: 0 after SIGTERM or SIGINT.
+
+        If the first worker ends before it is up, that is the end, and the code is the worker's.
+        """
         process.on_stop_signal(self._stop)
         code = 0
-        missing = list(range(len(self._inboxes)))
+        missing = [0]
         while not self._stopping or self._numbers:
+            if self._later and self._shared.board.is_up(0):
+                missing, self._later = self._later, []
             if not self._stopping:
                 missing = [number for number in missing if not self._start(number)]
                 if missing:
                     sleep(PAUSE)
                     continue
-            pid, status = os.wait()
+            pid, status = os.waitpid(-1, os.WNOHANG if self._later else 0)
+            if pid == 0:
+                sleep(LOOK_INTERVAL)
             number = self._numbers.pop(pid, None)
             # The first process of a container has children that it never made.
             if number is not None:
@@ -90,9 +96,8 @@ class Supervisor:
             self._mine.close()
             process.begin()
             announce = number == 0 and not self._started
-            self._tallies.begin(number)
-            workers = Workers(self._inboxes, number, self._alive, self._tallies, announce)
-            code = self._run(workers)
+            self._shared.tallies.begin(number)
+            code = self._run(Workers(self._shared, number, self._alive, announce))
         except BaseException:
             print_exc()
         finally:
@@ -103,16 +108,16 @@ class Supervisor:
     def _ended(self, number: int, status: int) -> tuple[bool, int]:
         """Take note of how a worker has ended; return whether to start another, and what to return.
 
-        Settings that are invalid at the start end them all. If they become so later, as when a file
-        is being replaced, the other workers go on.
+        A worker that cannot be started later, as when a file of the settings is being replaced, is
+        tried again and again. The others go on.
         """
         code = os.waitstatus_to_exitcode(status)
+        self._shared.board.gone(number)
         if self._stopping:
             return False, 0
-        if code == INVALID and number not in self._replaced:
+        if self._later:
             self._stop()
-            return False, code
-        self._replaced.add(number)
+            return False, code if code >= 0 else 128 - code
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         logger.error("worker %d has ended with %s, starting another", number, how)
         return True, 0

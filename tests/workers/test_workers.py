@@ -4,17 +4,13 @@ import asyncio
 import os
 import resource
 import signal
-import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tornado.ioloop import IOLoop
 
 from tests.edge.asking import ice_servers
 from tests.support.client import (
@@ -26,69 +22,19 @@ from tests.support.client import (
     frame,
     text_frame,
 )
-from tests.support.cluster import wait_until_ready
-from tests.support.peer import Peer, failed, leave_client, message, new_client, offer
-from tests.support.server_process import COMMAND, ServerProcess, run_main, server_process
+from tests.support.peer import failed, leave_client, message, new_client, offer
+from tests.support.server_process import ServerProcess, run_main, server_process
 from tests.support.valkey import running_valkey
 from tests.support.waiting import until
+from tests.workers.conftest import Connect
+from tests.workers.servers import COMMAND, SOON, room_of, two_workers, workers_of
 
-Connect = Callable[..., Awaitable[Peer]]
-
-SOON = {"SIGNALING_SHUTDOWN_TIMEOUT": "0.1"}
-"""For a server that stops before its clients have gone."""
-
-
-@pytest.fixture
-def server() -> Iterator[ServerProcess]:
-    with server_process("-workers", "2") as server:
-        yield server
-
-
-@pytest.fixture
-def connect(io_loop: IOLoop) -> Iterator[Connect]:
-    """Return a function that connects a client to a server. Clients end with the test."""
-    peers: list[Peer] = []
-
-    async def connect(server: ServerProcess, room: str | None = None, **options: int) -> Peer:
-        peers.append(await Peer.connect(server.url, **options))
-        if room is not None:
-            await peers[-1].join(room)
-        return peers[-1]
-
-    async def abort() -> None:
-        for peer in peers:
-            peer.abort()
-        await asyncio.sleep(0)
-
-    yield connect
-    io_loop.run_sync(abort)
-
-
-_numbers = count()
-
-
-def room_of(worker: int) -> str:
-    """Return a room that nobody has used, of one of two workers."""
-    return next(
-        name for number in _numbers if crc32((name := f"room {number} é").encode()) % 2 == worker
-    )
-
-
-def workers_of(server: ServerProcess) -> list[int]:
-    """Return the ids of the processes that `server` has started and that live."""
-    path = Path(f"/proc/{server.pid}/task/{server.pid}/children")
-    return [int(pid) for pid in path.read_text().split()]
+pytestmark = pytest.mark.usefixtures("linux")
 
 
 def files_of(pid: int) -> set[int]:
     """Return the numbers of the files that a process has open."""
     return {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
-
-
-@pytest.fixture(autouse=True)
-def linux() -> None:
-    if not Path("/proc/self/task").exists():
-        pytest.skip("looks up processes in /proc: run it on Linux")
 
 
 async def test_members_meet_wherever_they_were_accepted(
@@ -221,7 +167,7 @@ async def test_stopping(server: ServerProcess, connect: Connect) -> None:
 
 
 async def test_workers_do_not_outlive_their_parent(connect: Connect) -> None:
-    with server_process("-workers", "2", exit_code=-signal.SIGKILL) as server:
+    with two_workers(exit_code=-signal.SIGKILL) as server:
         peer = await connect(server, room_of(1))
         pids = workers_of(server)
         server.kill()
@@ -256,6 +202,30 @@ async def test_who_moves_again_and_again_has_to_wait(
     assert time.monotonic() - begin > 0.4
 
 
+async def test_who_has_just_moved_waits_for_others(server: ServerProcess, connect: Connect) -> None:
+    """Many that move to and fro do not hold up a newcomer, but for those on their way already."""
+    former, room = room_of(0), room_of(1)
+    there = await connect(server, room)
+    movers = [await connect(server, room_of(1)) for _ in range(60)]
+    here = await connect(server, former)
+    for mover in movers:
+        await mover.join(room_of(0))
+    busy = workers_of(server)[1]
+    os.kill(busy, signal.SIGSTOP)
+    try:
+        newcomer = await connect(server, former)
+        assert await here.receive() == new_client(newcomer)
+        for mover in movers:
+            await mover.say("join", room_id=room)
+        await newcomer.say("join", room_id=room)
+        assert await here.receive() == leave_client(newcomer)
+        await here.received()
+    finally:
+        os.kill(busy, signal.SIGCONT)
+    told = [await there.receive() for _ in range(61)]
+    assert told.index(new_client(newcomer)) < 40
+
+
 async def test_a_large_room_is_left_in_turn(server: ServerProcess, connect: Connect) -> None:
     room = room_of(0)
     members = [await connect(server, room) for _ in range(13)]
@@ -277,7 +247,7 @@ async def test_no_file_is_left(server: ServerProcess, connect: Connect) -> None:
 
 async def test_a_byte_rate_goes_along(connect: Connect) -> None:
     """A client that moves does not begin with a new burst, which is 128 KiB."""
-    with server_process("-workers", "2", env={"SIGNALING_BYTE_RATE": "100000", **SOON}) as server:
+    with two_workers({"SIGNALING_BYTE_RATE": "100000", **SOON}) as server:
         peer = await connect(server, room_of(0))
         begin = time.monotonic()
         for number in range(6):
@@ -292,8 +262,7 @@ async def test_a_byte_rate_goes_along(connect: Connect) -> None:
 async def test_children_of_others(connect: Connect) -> None:
     """The first process of a container is given orphans, and has to wait for them."""
     orphan = ("sh", "-c", 'sleep 0.3 & exec "$@"', "sh", *COMMAND)
-    with server_process("-workers", "2", env=SOON, command=orphan) as server:
-        await until(lambda: len(workers_of(server)) == 2)
+    with two_workers(SOON, command=orphan) as server:
         await connect(server, room_of(1))
 
 
@@ -304,8 +273,7 @@ async def test_a_worker_that_cannot_be_replaced_yet(connect: Connect, tmp_path: 
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     keys.write_bytes(pem)
     env = {"SIGNALING_AUTH_PUBLIC_KEYS": str(keys), **SOON}
-    with server_process("-workers", "2", env=env) as server:
-        await until(lambda: len(workers_of(server)) == 2)
+    with two_workers(env) as server:
         stays, goes = workers_of(server)
         keys.unlink()
         os.kill(goes, signal.SIGKILL)
@@ -321,7 +289,7 @@ async def test_a_worker_that_cannot_be_replaced_yet(connect: Connect, tmp_path: 
 async def test_limits_are_those_of_all_workers(connect: Connect) -> None:
     """What a worker that has died had counted is counted no more."""
     env = {"SIGNALING_MAX_CONNECTIONS_PER_ADDRESS": "4", "SIGNALING_CONNECTION_RATE": "11", **SOON}
-    with server_process("-workers", "2", env=env) as server:
+    with two_workers(env) as server:
         peers = [await connect(server, room_of(number % 2)) for number in range(4)]
         for _ in range(3):
             with pytest.raises(HandshakeError) as refused:
@@ -349,7 +317,7 @@ async def test_limits_are_those_of_all_workers(connect: Connect) -> None:
 async def test_a_full_room(connect: Connect) -> None:
     """A client that is not let in has left its former room, unlike with one process."""
     env = {"SIGNALING_MAX_ROOM_SIZE": "1", **SOON}
-    with server_process("-workers", "2", env=env) as server:
+    with two_workers(env) as server:
         full, former = room_of(1), room_of(0)
         await connect(server, full)
         peer = await connect(server, former)
@@ -361,12 +329,7 @@ async def test_a_full_room(connect: Connect) -> None:
 async def test_rooms_are_shared_with_other_servers_too(connect: Connect) -> None:
     with running_valkey() as valkey:
         env = {"REDIS_URL": valkey.url, **SOON}
-        with (
-            server_process("-workers", "2", env=env) as one,
-            server_process("-workers", "2", env=env) as two,
-        ):
-            for server in (one, two):
-                await asyncio.to_thread(wait_until_ready, server)
+        with two_workers(env) as one, two_workers(env) as two:
             for worker in (0, 1):
                 room, other = room_of(worker), room_of(1 - worker)
                 here = await connect(one, room)
@@ -398,11 +361,3 @@ def test_invalid_settings(flags: list[str], env: dict[str, str], text: str) -> N
     ended = run_main(*flags, env=env)
     assert ended.returncode == 2
     assert text in ended.stderr.splitlines()[0]
-
-
-def test_a_port_that_is_taken(server: ServerProcess) -> None:
-    ended: subprocess.CompletedProcess[str] = run_main(
-        "-workers", "2", "-addr", "127.0.0.1", "-port", str(server.port)
-    )
-    assert ended.returncode == 1
-    assert "cannot listen on" in ended.stderr
