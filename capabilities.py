@@ -37,12 +37,12 @@ def cluster(config: Config, large_rooms: LargeRooms) -> "ClusteringService | Non
     except ImportError as error:
         raise ConfigError(f"to share rooms over Redis, install requirements.txt: {error}") from None
     try:
-        Link.to(config.redis)
+        Link(config.redis)
     except (TypeError, ValueError):  # Their texts may have what was given.
         raise ConfigError("REDIS_URL=... has an option that redis-py does not know") from None
     return ClusteringService(
         RoomRepository(),
-        RedisBus(partial(Link.open, config.redis), config.cluster_prefix, config.cluster_lease / 2),
+        RedisBus(partial(Link, config.redis), config.cluster_prefix, config.cluster_lease / 2),
         lease=config.cluster_lease,
         max_room_size=config.max_room_size,
         undelivered=undelivered,
