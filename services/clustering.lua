@@ -3,9 +3,8 @@
 --
 -- KEYS[1] is what the names of all keys begin with:
 --   :servers           sorted set of servers, by when their leases end (ms of Redis' clock)
---   :seq               number of the last membership
 --   :inbox:<server>    stream of what the server has to know
---   :room:<room>       hash: client -> "<server> <number of the membership>"
+--   :room:<room>       hash: client -> "<server> <number of the call by which it has joined>"
 --   :members:<server>  hash: client -> room
 --   :last:<process>    number of the last call of a process, which has one name after another
 --   :late:<server>     there is not yet a whole lease in which its beats have come in time
@@ -13,7 +12,7 @@
 -- command takes. The reply is OK, or FENCED if the caller is not one of the servers.
 local prefix, command, me, number, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
-local servers, memberships, late = prefix .. ':servers', prefix .. ':seq', prefix .. ':late:' .. me
+local servers, late = prefix .. ':servers', prefix .. ':late:' .. me
 local function inbox(server) return prefix .. ':inbox:' .. server end
 local function clients(room) return prefix .. ':room:' .. room end
 local function members(server) return prefix .. ':members:' .. server end
@@ -40,7 +39,7 @@ local last = prefix .. ':last:' .. process(me)
 local first = number > tonumber(call('GET', last) or 0)
 if first then call('SET', last, number, 'PX', ttl) end
 
-if command == 'enter' and first then
+if command == 'enter' and first then  -- in place of its former self; its inbox is there from now on
   for _, server in ipairs(call('ZRANGE', servers, 0, -1)) do
     if process(server) == process(me) then remove(server) end
   end
@@ -60,7 +59,7 @@ if command == 'enter' or command == 'beat' then  -- lease (ms), longest inbox, l
   end
   call('ZADD', servers, now + lease, me)
   if call('PTTL', inbox(me)) < ttl / 2 then
-    keep(servers, memberships, inbox(me), members(me))
+    keep(servers, inbox(me), members(me))
     for _, room in ipairs(call('HVALS', members(me))) do keep(clients(room)) end
   end
   -- Redis may have stood still, or the network. Then all beats are late, and nobody is dead.
@@ -100,7 +99,7 @@ local function leave(client)
 end
 
 if command == 'join' then  -- room, client, how many a room may have (0: any number)
-  local room, client, most, seq = ARGV[5], ARGV[6], tonumber(ARGV[7]), nil
+  local room, client, most, seq = ARGV[5], ARGV[6], tonumber(ARGV[7]), number
   local list, unknown = others(room)
   if call('HGET', members(me), client) == room then
     seq = string.match(call('HGET', clients(room), client), '%S+$')
@@ -109,10 +108,9 @@ if command == 'join' then  -- room, client, how many a room may have (0: any num
     return 'OK'
   else
     leave(client)
-    seq = call('INCR', memberships)
     call('HSET', clients(room), client, me .. ' ' .. seq)
     call('HSET', members(me), client, room)
-    keep(clients(room), members(me), memberships)
+    keep(clients(room), members(me))
   end
   tell(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', seq)
   tell({me}, 'e', 'joined', 'r', room, 'c', client, 'q', seq, 'n', number, 'o', unknown or '')

@@ -361,9 +361,9 @@ class ClusteringService(RoomManager):
         """Become one of the servers, under another name, and make the members here known."""
         for client_id in tuple(self._remotes):
             super().leave_room(self._remotes.pop(client_id))
+        self._flush()
         self._memory, self._server = memory, f"{self._process}-{self._number + 1}"
         self._state = "entering"
-        self._flush()
         self._bus.begin(memory, self._server)
         self._beat("enter")
         self._members = dict.fromkeys(self._members, "")

@@ -206,7 +206,7 @@ def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
         if key.startswith(base) and not key.startswith((f"{base}last:", f"{base}late:"))
     }
     servers = {server.names[-1]: server for server in world.live_servers if server.names}
-    expected = {"servers", "seq"} if servers else set()
+    expected = {"servers"} if servers else set()
     expected |= {f"inbox:{name}" for name in servers}
     for room, members in rooms.items():
         expected.add(f"room:{room}")
@@ -224,7 +224,7 @@ def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
     names = {name.decode() for name in keys.get("servers", ())}
     if names != set(servers):
         yield f"I5 Redis has the servers {names} instead of {set(servers)}"
-    if keys.keys() - {"seq"} != expected - {"seq"}:
+    if keys.keys() != expected:
         yield f"I5 Redis has the keys {sorted(keys)} instead of {sorted(expected)}"
     for key in world.redis.lasting():
         yield f"I5 Redis keeps {key} for ever"

@@ -163,13 +163,6 @@ class RedisStandIn:
         self._expire(key)
         return int(key in self._keys)
 
-    def _incr(self, key: bytes) -> Reply:
-        text = self._value(key, Text)
-        number = int(text.get(None, 0)) + 1
-        text[None] = b"%d" % number
-        self._put(key, text)
-        return number
-
     def _hget(self, key: bytes, field: bytes) -> Reply:
         return self._value(key, Hash).get(field)
 

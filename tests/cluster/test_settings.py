@@ -30,7 +30,7 @@ def protected(valkey: Valkey) -> Iterator[None]:
             keys=["{test-*}:*"],
             commands=[
                 *("+evalsha", "+script|load", "+info", "+time", "+xadd", "+xread", "+xtrim"),
-                *("+xlen", "+hget", "+hset", "+hdel", "+hgetall", "+hvals", "+hlen", "+incr"),
+                *("+xlen", "+hget", "+hset", "+hdel", "+hgetall", "+hvals", "+hlen"),
                 *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zscore", "+get", "+set"),
                 *("+exists", "+del", "+pexpire", "+pttl", "+client|setinfo", "+select"),
             ],
