@@ -304,7 +304,7 @@ class ClusteringService(RoomManager):
         if self.ready and self._waiting < MAX_WAITING:
             self._post(server, client_id, seq, message)
         else:
-            self._tell_sender(message)
+            self._loop.call_soon(self._tell_sender, message)
 
     def _post(self, server: str, client_id: str, seq: str, message: bytes) -> None:
         if not self._posted:

@@ -120,10 +120,10 @@ class RedisBus:
 
     def begin(self, memory: str, server: str) -> None:
         """Forget what waits, with None as reply, and read this server's inbox from now on."""
+        self._root, self._server, self.last = f"{self._prefix}:{memory}", server, b"0"
         queue, self._queue = self._queue, deque()
         for _, on_reply in queue:
             on_reply(None)
-        self._root, self._server, self.last = f"{self._prefix}:{memory}", server, b"0"
 
     def call(self, args: Sequence[Any], on_reply: OnReply) -> None:
         """Call the script with these arguments."""

@@ -28,6 +28,7 @@ def violations(world: World) -> Iterator[str]:
     by_id = {client.id: client for client in world.clients}
     for client in world.clients:
         yield from _hears_of_who_left_no_more(client, by_id)
+        yield from _hears_of_who_came_once(client, by_id)
         yield from _gets_messages_in_order(client)
         yield from _gets_nothing_when_taken_for_dead(client, by_id)
         yield from _knows_what_was_lost(client, by_id)
@@ -110,6 +111,23 @@ def _hears_of_who_left_no_more(
                     yield f"I3 {client} was told that {event.who} left, and then {event}"
                 if event.kind == "left":
                     left[event.who] = event.time
+
+
+def _hears_of_who_came_once(
+    client: SimulatedClient, by_id: dict[str, SimulatedClient]
+) -> Iterator[str]:
+    """I3: nobody is told twice of the same newcomer, unless it has asked for the room again."""
+    known: set[str] = set()
+    for event in client.events:
+        match event.kind:
+            case "in":
+                known.clear()
+            case "left":
+                known.discard(event.who)
+            case "new":
+                if event.who in known and not by_id[event.who].has_rejoined:
+                    yield f"I3 {client} was told again of {event}"
+                known.add(event.who)
 
 
 def _gets_messages_in_order(client: SimulatedClient) -> Iterator[str]:
