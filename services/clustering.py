@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 
 import msgspec
 from msgspec import Raw
@@ -48,6 +49,8 @@ MAX_INBOX = 100_000
 """Entries that may wait for a server. One that is further behind has to enter anew."""
 KEPT = 86400
 """Seconds for which Redis keeps what nobody has touched, as when the last server has crashed."""
+TURN = 0.002
+"""Seconds for which a server acts on entries before others have their turn."""
 
 
 class UnavailableError(RoomError):
@@ -106,6 +109,7 @@ class ClusteringService(RoomManager):
         self._number = 0  # Of the last call.
         self._confirmed = 0.0  # When the last beat that was answered was sent.
         self._beating = False  # Whether one is not answered yet.
+        self._turn_end = 0.0
         self._asks: dict[str, _Ask] = {}
         # Members on this server, and the numbers of their memberships (empty until that is known).
         self._members: dict[str, str] = {}
@@ -147,7 +151,7 @@ class ClusteringService(RoomManager):
         joined = self._loop.create_future()
         timer = self._loop.call_later(JOIN_TIMEOUT, self._give_up, client, "no answer in time")
         ask = self._asks[client.id] = _Ask(client, room_id, joined, timer)
-        self._send(ask)
+        ask.number = self._call("join", room_id, client.id, self._max_room_size)
         return joined
 
     async def settled(self) -> None:
@@ -164,9 +168,6 @@ class ClusteringService(RoomManager):
         self._give_up(client, "the client has left")
 
     # Joining and leaving
-
-    def _send(self, ask: _Ask) -> None:
-        ask.number = self._call("join", ask.room_id, ask.client.id, self._max_room_size)
 
     def _end(self, ask: _Ask, error: RoomError | None = None) -> None:
         """Take note that a join has been carried out, or that nobody waits for it any more."""
@@ -222,7 +223,9 @@ class ClusteringService(RoomManager):
 
     async def _on_entry(self, server: str, fields: Sequence[bytes]) -> None:
         """Act on what was read from the inbox of a server."""
-        await asyncio.sleep(0)  # Others have their turn.
+        if perf_counter() > self._turn_end:
+            await asyncio.sleep(0)  # Others have their turn.
+            self._turn_end = perf_counter() + TURN
         while not self.ready and server == self._server:  # noqa: ASYNC110
             await asyncio.sleep(self._lease / 30)  # The next beat will show.
         if server != self._server:
@@ -238,10 +241,7 @@ class ClusteringService(RoomManager):
         logger.info("sharing rooms as server %s", self._server)
 
     def _on_joined(self, room_id: str, client_id: str, seq: str, number: str, others: str) -> None:
-        """Let a client of this server into a room, or tell of it again.
-
-        If it is the first one from here, `others` has those who were there before.
-        """
+        """Let a client of this server into a room, or tell of it again; the first finds others."""
         if others:
             self._add_all(room_id, others)
         ask = self._asks.get(client_id)
@@ -371,7 +371,7 @@ class ClusteringService(RoomManager):
             # Whoever is in the room already is not refused.
             self._call("join", self.get_room_by_client_id(client_id).id, client_id, 0)
         for ask in self._asks.values():
-            self._send(ask)
+            ask.number = self._call("join", ask.room_id, ask.client.id, self._max_room_size)
 
     async def _keep_lease(self) -> None:
         while True:

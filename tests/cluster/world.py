@@ -337,6 +337,7 @@ def simulated(world: World) -> Iterator[None]:
 
     with (
         patch("services.clustering.new_id", lambda: f"s{len(world.servers)}"),
+        patch("services.clustering.perf_counter", lambda: world.clock.now + random.random() / 200),
         patch("services.clustering.KEPT", 60),
         patch("services.clustering.MAX_WAITING", random.choice([16 << 20, 16 << 20, 300])),
         patch("services.clustering.MAX_INBOX", random.choice([100_000, 100_000, 20])),
