@@ -16,6 +16,7 @@ from config.config import PREFIX, Config, ConfigError
 from edge.door import Door, Grant
 from handler.handler import undelivered
 from handler.large_rooms import LARGE, LargeRooms
+from log import Seldom
 from repository.mem.room import RoomRepository
 from transport.listen import host_port, is_every_address
 from transport.listener import ReadFirst
@@ -39,16 +40,16 @@ def cluster(
     except ImportError as error:
         raise ConfigError(f"to share rooms over Redis, install requirements.txt: {error}") from None
     try:
-        Link.to(config.redis)
+        Link(config.redis)
     except (TypeError, ValueError):  # Their texts may have what was given.
         raise ConfigError("REDIS_URL=... has an option that redis-py does not know") from None
     return ClusteringService(
         RoomRepository(),
         RedisBus(
-            partial(Link.open, config.redis),
+            partial(Link, config.redis),
             config.cluster_prefix,
             config.cluster_lease / 2,
-            warned=None if workers is None else workers.warned,
+            Seldom({} if workers is None else workers.warned),
         ),
         lease=config.cluster_lease,
         max_room_size=config.max_room_size,

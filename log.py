@@ -16,6 +16,7 @@ from mmap import mmap
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from time import monotonic
+from typing import Protocol
 
 from process import block_stop_signals
 
@@ -34,6 +35,9 @@ FOR_WARNINGS = 10
 
 OPERATORS = ("__main__", "server")
 """Loggers whose records no client causes."""
+
+SELDOM = 60.0
+"""Seconds between two records that say the same, for what `Seldom` is asked about."""
 
 FLUSH = 0.5
 """Seconds at the end for writing the lines that still wait."""
@@ -82,6 +86,28 @@ class Records:
             record = logging.LogRecord(__name__, logging.WARNING, "", 0, text, (missing,), None)
             if _write(f"{logging.Formatter(FORMAT).format(record)}\n".encode()):
                 self._reported[0] += missing
+
+
+class Times(Protocol):
+    """Times by name, such as a dictionary has."""
+
+    def get(self, name: str, default: float, /) -> float: ...
+    def __setitem__(self, name: str, time: float, /) -> None: ...
+
+
+class Seldom:
+    """Says of a text whether it may be logged: the same one no more than once a minute."""
+
+    def __init__(self, times: Times) -> None:
+        """Prepare. Processes that share `times` log a text once together."""
+        self._next = times
+
+    def __call__(self, text: str) -> bool:
+        now = monotonic()
+        if now < self._next.get(text, 0.0):
+            return False
+        self._next[text] = now + SELDOM
+        return True
 
 
 @contextmanager

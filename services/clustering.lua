@@ -3,34 +3,28 @@
 --
 -- KEYS[1] is what the names of all keys begin with:
 --   :servers           sorted set of servers, by when their leases end (ms of Redis' clock)
---   :last              hash: server -> number of its last call that was carried out
---   :seq               number of the last membership
 --   :inbox:<server>    stream of what the server has to know
---   :room:<room>       hash: client -> "<server> <number of the membership>"
+--   :room:<room>       hash: client -> "<server> <number of the call by which it has joined>"
 --   :members:<server>  hash: client -> room
---   :left:<server>     there is no such server any more: it has another name
+--   :last:<process>    number of the last call of a process, which has one name after another
+--   :late:<server>     there is not yet a whole lease in which its beats have come in time
 -- ARGV: command, calling server, number of its call, how long keys are kept (ms), and what the
 -- command takes. The reply is OK, or FENCED if the caller is not one of the servers.
 local prefix, command, me, number, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
-local servers, last, memberships = prefix .. ':servers', prefix .. ':last', prefix .. ':seq'
+local servers, late = prefix .. ':servers', prefix .. ':late:' .. me
 local function inbox(server) return prefix .. ':inbox:' .. server end
 local function clients(room) return prefix .. ':room:' .. room end
 local function members(server) return prefix .. ':members:' .. server end
-local function left(server) return prefix .. ':left:' .. server end
+local function process(server) return string.match(server, '^%w+') end
 local function keep(...)
   for _, key in ipairs({...}) do call('PEXPIRE', key, ttl) end
 end
 local function tell(list, ...)
   for _, server in ipairs(list) do call('XADD', inbox(server), 'NOMKSTREAM', '*', ...) end
 end
-local function now()
-  local time = call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
 local function remove(server)  -- with all its members; the others know who they are
   call('ZREM', servers, server)
-  call('HDEL', last, server)
   local rooms = call('HGETALL', members(server))
   for i = 1, #rooms, 2 do
     local client, room = rooms[i], clients(rooms[i + 1])
@@ -40,41 +34,42 @@ local function remove(server)  -- with all its members; the others know who they
   tell(call('ZRANGE', servers, 0, -1), 'e', 'gone', 's', server)
 end
 
-if command == 'enter' then  -- lease (ms), the caller's former names
-  if call('ZSCORE', servers, me) then return 'OK' end  -- Its joins must not be done again.
-  if call('EXISTS', left(me)) == 1 then return 'FENCED' end  -- A call that comes late.
-  for i = 6, #ARGV do
-    call('SET', left(ARGV[i]), '', 'PX', ttl)
-    if call('ZSCORE', servers, ARGV[i]) then remove(ARGV[i]) end
+-- A call that is sent again, or comes late, has no larger number than the last one.
+local last = prefix .. ':last:' .. process(me)
+local first = number > tonumber(call('GET', last) or 0)
+if first then call('SET', last, number, 'PX', ttl) end
+
+if command == 'enter' and first then  -- in place of its former self; its inbox is there from now on
+  for _, server in ipairs(call('ZRANGE', servers, 0, -1)) do
+    if process(server) == process(me) then remove(server) end
   end
-  call('ZADD', servers, now() + ARGV[5], me)
-  call('HSET', last, me, number)
+  call('ZADD', servers, 0, me)
   call('XADD', inbox(me), '*', 'e', 'entered')
-  keep(servers, last, inbox(me))
-  return 'OK'
 end
-local done = call('HGET', last, me)
-if not done then return 'FENCED' end
-if command == 'beat' then  -- lease (ms), longest inbox, whether to look for servers that are dead
+local lease_end = call('ZSCORE', servers, me)
+if not lease_end then return 'FENCED' end
+
+if command == 'enter' or command == 'beat' then  -- lease (ms), longest inbox, last entry read
+  local clock, lease = call('TIME'), tonumber(ARGV[5])
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  call('XTRIM', inbox(me), 'MINID', ARGV[7])
   if call('XLEN', inbox(me)) > tonumber(ARGV[6]) then
     remove(me)
     return 'FENCED'
   end
-  local time, mine = now(), tonumber(call('ZSCORE', servers, me))
-  call('ZADD', servers, time + ARGV[5], me)
-  keep(servers, last, memberships, inbox(me), members(me))
-  local again = number <= tonumber(done)
-  if not again then call('HSET', last, me, number) end
-  -- It may be Redis that stood still, if the caller's lease is over too, or if it says this again.
-  if ARGV[7] == '1' and mine >= time and not again then
-    local before = '(' .. string.format('%.0f', time)
-    for _, server in ipairs(call('ZRANGEBYSCORE', servers, '-inf', before)) do remove(server) end
+  call('ZADD', servers, now + lease, me)
+  if call('PTTL', inbox(me)) < ttl / 2 then
+    keep(servers, inbox(me), members(me))
+    for _, room in ipairs(call('HVALS', members(me))) do keep(clients(room)) end
   end
-  return 'OK'
+  -- Redis may have stood still, or the network. Then all beats are late, and nobody is dead.
+  if not first or lease_end - now < lease / 3 then call('SET', late, '', 'PX', lease) end
+  if call('EXISTS', late) == 0 then
+    local dead = call('ZRANGEBYSCORE', servers, '-inf', string.format('(%.0f', now))
+    for _, server in ipairs(dead) do remove(server) end
+  end
 end
-
-if number <= tonumber(done) then return 'OK' end  -- The caller has not seen the reply.
-call('HSET', last, me, number)
+if not first then return 'OK' end
 
 -- Returns the other servers with members in the room, and those members as lines, unless there are
 -- some of the caller's: then it knows the others.
@@ -92,41 +87,35 @@ local function others(room)
   end
   return list, not known and table.concat(lines, '\n')
 end
-local function membership(room, client)
-  return string.match(call('HGET', clients(room), client), '%S+$')
-end
 local function leave(client)
   local room = call('HGET', members(me), client)
   if not room then return end
-  local seq = membership(room, client)
   call('HDEL', clients(room), client)
   call('HDEL', members(me), client)
-  local list = others(room)
+  local list, was_last = others(room)
   list[#list + 1] = me
-  tell(list, 'e', 'left', 'r', room, 'c', client, 's', me, 'q', seq)
+  tell(list, 'e', 'left', 'c', client)
+  if was_last then tell({me}, 'e', 'deserted', 'r', room) end
 end
 
 if command == 'join' then  -- room, client, how many a room may have (0: any number)
-  local room, client, most = ARGV[5], ARGV[6], tonumber(ARGV[7])
+  local room, client, most, seq = ARGV[5], ARGV[6], tonumber(ARGV[7]), number
   local list, unknown = others(room)
   if call('HGET', members(me), client) == room then
-    tell(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', membership(room, client))
-    tell({me}, 'e', 'again', 'n', number)
+    seq = string.match(call('HGET', clients(room), client), '%S+$')
   elseif most > 0 and call('HLEN', clients(room)) >= most then
-    tell({me}, 'e', 'full', 'n', number)
+    tell({me}, 'e', 'full', 'c', client, 'n', number)
+    return 'OK'
   else
     leave(client)
-    local seq = call('INCR', memberships)
     call('HSET', clients(room), client, me .. ' ' .. seq)
     call('HSET', members(me), client, room)
-    keep(clients(room), members(me), memberships)
-    tell(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', seq)
-    tell({me}, 'e', 'joined', 'r', room, 'q', seq, 'n', number, 'o', unknown or '')
+    keep(clients(room), members(me))
   end
+  tell(list, 'e', 'new', 'r', room, 'c', client, 's', me, 'q', seq)
+  tell({me}, 'e', 'joined', 'r', room, 'c', client, 'q', seq, 'n', number, 'o', unknown or '')
 elseif command == 'leave' then  -- client
   leave(ARGV[5])
-elseif command == 'keep' then  -- rooms that have members here
-  for i = 5, #ARGV do keep(clients(ARGV[i])) end
 elseif command == 'bye' then
   remove(me)
 end

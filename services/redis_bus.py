@@ -1,4 +1,4 @@
-"""The connections to Redis or Valkey: one for calls of the script, one that waits at the inbox.
+"""The connections to Redis or Valkey: one for commands, one that waits at the inbox.
 
 Both are redis-py's, which knows passwords, TLS and sockets. Its client is left out: it would take a
 task and a connection for each command.
@@ -8,13 +8,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha1
 from itertools import islice
 from pathlib import Path
 from random import uniform
-from typing import Any, Final, Protocol
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import RedisError
@@ -27,80 +25,48 @@ SHA = sha1(SCRIPT).hexdigest()
 OLDEST = 6, 2
 """The version of Redis that is needed. Older ones cannot trim a stream by the id of an entry."""
 AT_ONCE = 128
-"""Entries that are read from the inbox at once, and about as many that were read stay in it. If
-they do not come in time, half as many are read. Also the commands that are sent at once."""
-PORTION = 256 * 1024
-"""Bytes of messages after which no more commands are sent at once."""
-COMPLAINTS = 60.0
-"""Seconds between two records that say why Redis cannot be reached."""
+"""Commands that are sent at once, and entries that are read: half as many after a timeout."""
 
 Reply = Any
-"""bytes, int, None, or a list of them."""
-DROPPED: Final = object()
-"""Takes the place of a reply: the command was not carried out, or nobody knows."""
-OnEntries = Callable[[str, Sequence[Sequence[bytes]]], Awaitable[None]]
+"""bytes, int or a list of them; None if the command was not carried out, or nobody knows."""
+OnReply = Callable[[Reply], None]
+OnEntry = Callable[[str, Sequence[bytes]], Awaitable[None]]
 
 
-class Times(Protocol):
-    """Times by name, such as a dictionary has."""
-
-    def get(self, name: str, default: float, /) -> float: ...
-    def __setitem__(self, name: str, time: float, /) -> None: ...
-
-
-@dataclass
 class Link:
     """A connection."""
 
-    connection: AbstractConnection
-    memory: str = ""
-    """The name of what Redis remembers: another after a restart or a failover."""
-
-    @classmethod
-    def to(cls, url: str) -> "Link":
-        """Return one that is not open yet. Raises ValueError or TypeError for the URL's options."""
+    def __init__(self, url: str) -> None:
+        """Prepare. Raises ValueError or TypeError for the URL's options."""
         arguments: dict[str, Any] = dict(parse_url(url))
         kind: type[AbstractConnection] = arguments.pop("connection_class", Connection)
-        return cls(kind(**{**arguments, "protocol": 2, "socket_timeout": None}))
+        self._connection = kind(**{**arguments, "protocol": 2, "socket_timeout": None})
 
-    @classmethod
-    async def open(cls, url: str) -> "Link":
-        """Connect. Raises RedisError or OSError, also if that Redis is too old."""
-        link = cls.to(url)
-        try:
-            await link.connection.connect()  # type: ignore[no-untyped-call]
-            info, _ = await link.ask([("INFO", "server"), ("SCRIPT", "LOAD", SCRIPT)])
-            about = dict(line.split(":", 1) for line in info.decode().split("\r\n") if ":" in line)
-            version = about["redis_version"]
-            if tuple(map(int, version.split(".")[:2])) < OLDEST:
-                raise RedisError(f"version {version} is too old, it takes {OLDEST[0]}.{OLDEST[1]}")
-            link.memory = about["run_id"][:12]
-        except BaseException:
-            await link.close()
-            raise
-        return link
+    async def open(self) -> str:
+        """Connect. Raises RedisError or OSError, also if that Redis is too old.
+
+        Return the name of what it remembers: another one after a restart or a failover.
+        """
+        await self._connection.connect()  # type: ignore[no-untyped-call]
+        info, _ = await self.ask([("INFO", "server"), ("SCRIPT", "LOAD", SCRIPT)])
+        lines = info.decode().split("\r\n")
+        about: dict[str, str] = dict(line.split(":", 1) for line in lines if ":" in line)
+        version = about["redis_version"]
+        if tuple(map(int, version.split(".")[:2])) < OLDEST:
+            raise RedisError(f"version {version} is too old, it takes {OLDEST[0]}.{OLDEST[1]}")
+        return about["run_id"][:12]
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Reply]:
         """Send commands and return their replies. Raises RedisError or OSError."""
-        if not self.connection.is_connected:  # It would connect again by itself.
-            raise ConnectionError("the connection is closed")
-        packed = self.connection.pack_commands(commands)
+        packed = self._connection.pack_commands(commands)
         try:
-            await self.connection.send_packed_command(packed, check_health=False)
+            await self._connection.send_packed_command(packed, check_health=False)
         except RuntimeError as error:  # uvloop's, if it was lost while nobody read from it.
             raise ConnectionError("the connection is lost") from error
-        return [await self.connection.read_response() for _ in commands]
+        return [await self._connection.read_response() for _ in commands]
 
     async def close(self) -> None:
-        await self.connection.disconnect(nowait=True)
-
-
-@dataclass(slots=True)
-class _Command:
-    parts: Sequence[Any]
-    on_reply: Callable[[Reply], None]
-    size: int
-    dropped: bool = False
+        await self._connection.disconnect(nowait=True)
 
 
 class RedisBus:
@@ -111,147 +77,108 @@ class RedisBus:
 
     def __init__(
         self,
-        open_link: Callable[[], Awaitable[Link]],
+        make_link: Callable[[], Link],
         prefix: str,
         timeout: float,
-        warned: Times | None = None,
+        may_warn: Callable[[str], bool],
     ) -> None:
         """Prepare. The names of all keys begin with `prefix`.
 
-        A connection on which a reply takes more than `timeout` seconds counts as lost. If several
-        processes share `warned`, only one of them says why Redis cannot be reached.
+        A connection on which a reply takes more than `timeout` seconds counts as lost. `may_warn`
+        returns whether it may be logged that Redis cannot be reached for this reason.
         """
-        self._open_link = open_link
+        self._make_link = make_link
         self._prefix = "{" + prefix + "}"  # Redis Cluster keeps these keys in one place.
         self._timeout = timeout
-        self._queue: deque[_Command] = deque()
+        self._queue = deque[tuple[Sequence[Any], OnReply]]()
         self._wake = asyncio.Event()
-        self._memory = self._root = self._server = ""
-        self._last = b"0"
-        self._begun = asyncio.Event()
-        self._at_once = AT_ONCE
-        self._link: Link | None = None
-        self._warned: Times = {} if warned is None else warned
-        self.waiting = 0
-        """Bytes that wait to be delivered."""
+        self._root = self._server = ""
+        self._sent_at_once = self._read_at_once = AT_ONCE
+        self._may_warn = may_warn
+        self.last = b"0"
+        """The id of the last entry that was read."""
 
-    async def run(self, on_connected: Callable[[str], None], on_entries: OnEntries) -> None:
+    async def run(self, on_connected: Callable[[str], None], on_entry: OnEntry) -> None:
         """Keep the connections until this is cancelled.
 
         `on_connected` is called with the name of Redis' memory, before what waits is sent on a new
-        connection. `on_entries` is called with the server whose inbox was read, and with the fields
-        of the entries, each followed by its value.
+        connection. `on_entry` is called with the server whose inbox was read, and with the fields
+        of an entry, each followed by its value.
         """
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep(lambda link: self._carry_out(link, on_connected)))
-            group.create_task(self._keep(lambda link: self._read(link, on_entries)))
-
-    async def flush(self) -> None:
-        """Wait until everything is answered, but not for long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(self._timeout, 1)):
-                while self._queue:  # noqa: ASYNC110
-                    await asyncio.sleep(0.005)
-
-    def begin(self, memory: str, server: str) -> None:
-        """Forget what waits, with DROPPED as reply, and read this server's inbox from now on."""
-        queue, self._queue, self.waiting = self._queue, deque(), 0
-        for command in queue:
-            command.dropped = True
-            command.on_reply(DROPPED)
-        self._memory, self._root = memory, f"{self._prefix}:{memory}"
-        self._server, self._last = server, b"0"
-        self._begun.set()
-
-    def call(self, args: Sequence[Any], on_reply: Callable[[Reply], None]) -> None:
-        """Call the script with these arguments."""
-        self._add(_Command(("EVALSHA", SHA, 1, self._root, *args), on_reply, 0))
-
-    def deliver(self, server: str, data: bytes, on_reply: Callable[[Reply], None]) -> None:
-        """Write into another server's inbox. The reply is None if there is none."""
-        parts = "XADD", f"{self._root}:inbox:{server}", "NOMKSTREAM", "*", "b", data
-        self._add(_Command(parts, on_reply, len(data)))
-
-    def _add(self, command: _Command) -> None:
-        self._queue.append(command)
-        self.waiting += command.size
-        self._wake.set()
-
-    async def _keep(self, serve: Callable[[Link], Awaitable[None]]) -> None:
-        """Serve on one connection after another."""
         while True:
-            failure: Exception | None = None
+            commands, inbox = links = self._make_link(), self._make_link()
             try:
                 async with asyncio.timeout(self._timeout):
-                    link = await self._open_link()
-                try:
-                    await serve(link)
-                finally:
-                    await link.close()
+                    memory, other = [await link.open() for link in links]
+                if memory != other:
+                    raise ConnectionError("the address leads to one Redis and then to another")
+                on_connected(memory)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._carry_out(commands))
+                    group.create_task(self._read(inbox, on_entry))
             except Exception as error:
-                failure = error
-            # Of processes that lose Redis in the same moment, one is the first to have waited.
-            await asyncio.sleep(uniform(0.05, 0.2))
-            if failure is not None:
-                self._complain(failure)
+                # Of processes that lose Redis in the same moment, one is the first to have waited.
+                await asyncio.sleep(uniform(0.05, 0.2))
+                self._complain(error)
+            finally:
+                for link in links:
+                    await link.close()
+
+    def begin(self, memory: str, server: str) -> None:
+        """Forget what waits, with None as reply, and read this server's inbox from now on."""
+        self._root, self._server, self.last = f"{self._prefix}:{memory}", server, b"0"
+        queue, self._queue = self._queue, deque()
+        for _, on_reply in queue:
+            on_reply(None)
+
+    def call(self, args: Sequence[Any], on_reply: OnReply) -> None:
+        """Call the script with these arguments."""
+        self._add(("EVALSHA", SHA, 1, self._root, *args), on_reply)
+
+    def deliver(self, server: str, fields: Sequence[Any], on_reply: OnReply) -> None:
+        """Write an entry into another server's inbox. The reply is None if there is none."""
+        self._add(("XADD", f"{self._root}:inbox:{server}", "NOMKSTREAM", "*", *fields), on_reply)
+
+    def _add(self, command: Sequence[Any], on_reply: OnReply) -> None:
+        self._queue.append((command, on_reply))
+        self._wake.set()
+
+    async def _carry_out(self, link: Link) -> None:
+        """Send what waits, and when it is answered, what has come meanwhile."""
+        while True:
+            while queue := self._queue:
+                at_once, self._sent_at_once = self._sent_at_once, self._sent_at_once // 2 or 1
+                commands, on_replies = zip(*islice(queue, at_once), strict=True)
+                async with asyncio.timeout(self._timeout):
+                    replies = await link.ask(commands)
+                self._sent_at_once = min(at_once * 2, AT_ONCE)
+                for on_reply, reply in zip(on_replies, replies, strict=True):
+                    if queue is self._queue:  # Otherwise it was dropped.
+                        queue.popleft()
+                        on_reply(reply)
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _read(self, link: Link, on_entry: OnEntry) -> None:
+        """Read the inbox, from where it was read before."""
+        block = int(self._timeout * 1000 / 4)
+        while True:
+            server, inbox = self._server, f"{self._root}:inbox:{self._server}"
+            at_once, self._read_at_once = self._read_at_once, self._read_at_once // 2 or 1
+            read = "XREAD", "COUNT", at_once, "BLOCK", block, "STREAMS", inbox, self.last
+            async with asyncio.timeout(self._timeout):
+                (reply,) = await link.ask([read])
+            self._read_at_once = min(at_once * 2, AT_ONCE)
+            for entry_id, fields in reply[0][1] if reply else ():
+                await on_entry(server, fields)
+                if server != self._server:
+                    break
+                self.last = entry_id
 
     def _complain(self, error: Exception) -> None:
-        """Say why Redis cannot be reached, if nobody has said so lately."""
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
         text = str(error) or "no reply in time"
-        now = asyncio.get_running_loop().time()
-        if now >= self._warned.get(text, 0.0):
-            self._warned[text] = now + COMPLAINTS
-            unexpected = None if isinstance(error, (RedisError, OSError)) else error
-            logger.warning("redis: %s", text, exc_info=unexpected)
-
-    async def _carry_out(self, link: Link, on_connected: Callable[[str], None]) -> None:
-        """Send what waits, and when it is answered, what has come meanwhile."""
-        on_connected(link.memory)
-        self._link = link
-        self._wake.set()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while commands := self._portion():
-                async with asyncio.timeout(self._timeout):
-                    replies = await link.ask([command.parts for command in commands])
-                for command, reply in zip(commands, replies, strict=True):
-                    if not command.dropped:
-                        self._queue.popleft()
-                        self.waiting -= command.size
-                        command.on_reply(reply)
-
-    def _portion(self) -> list[_Command]:
-        """Return the first commands that wait, no more than can be sent and answered in time."""
-        commands, size = list[_Command](), 0
-        for command in islice(self._queue, AT_ONCE):
-            commands.append(command)
-            size += command.size
-            if size >= PORTION:
-                break
-        return commands
-
-    async def _read(self, link: Link, on_entries: OnEntries) -> None:
-        """Read the inbox, from where it was read before."""
-        block, count, reply = int(self._timeout * 1000 / 4), 0, None
-        await self._begun.wait()
-        if link.memory != self._memory and self._link is not None:
-            await self._link.close()  # The address leads to another Redis now.
-            return
-        while link.memory == self._memory:
-            server, last = self._server, self._last
-            inbox = f"{self._root}:inbox:{server}"
-            at_once, self._at_once = self._at_once, max(self._at_once // 2, 1)
-            async with asyncio.timeout(self._timeout):
-                if count >= AT_ONCE or (count and not reply):
-                    await link.ask([("XTRIM", inbox, "MINID", last)])
-                    count = 0
-                read = "XREAD", "COUNT", at_once, "BLOCK", block, "STREAMS", inbox, last
-                (reply,) = await link.ask([read])
-            self._at_once = min(at_once * 2, AT_ONCE)
-            if reply and server == self._server:
-                entries = reply[0][1]
-                await on_entries(server, [fields for _, fields in entries])
-                if server == self._server:
-                    self._last = entries[-1][0]
-                    count += len(entries)
+        if self._may_warn(text):
+            unexpected = not isinstance(error, (RedisError, OSError))
+            logger.warning("redis: %s", text, exc_info=error if unexpected else None)

@@ -15,8 +15,8 @@ LAYERS = {
         "workers",
     },
     "capabilities": {
-        *("config", "edge", "edge.door", "handler", "repository.mem", "services", "transport"),
-        "workers",
+        *("config", "edge", "edge.door", "handler", "log", "repository.mem", "services"),
+        *("transport", "workers"),
     },
     "server": {
         *("capabilities", "config", "demo", "edge", "handler", "manager", "process"),

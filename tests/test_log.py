@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from log import FOR_WARNINGS, QUEUED, RATE, Records, _Handler
+import log
+from log import FOR_WARNINGS, QUEUED, RATE, SELDOM, Records, Seldom, _Handler
 
 
 def record(name: str, level: int) -> logging.LogRecord:
@@ -71,3 +72,16 @@ def test_processes_count_together(
     for _ in range(2):
         records.report()
     assert re.fullmatch(r".* WARNING 5 log records were left out\n", capfd.readouterr().err)
+
+
+def test_the_same_text_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a minute, by all who share the times."""
+    now = 1000.0
+    monkeypatch.setattr(log, "monotonic", lambda: now)
+    times: dict[str, float] = {}
+    one, other = Seldom(times), Seldom(times)
+    assert [one("a"), one("a"), other("a"), other("b"), one("b")] == [1, 0, 0, 1, 0]
+    now += SELDOM - 1
+    assert not one("a")
+    now += 1
+    assert [other("a"), one("a")] == [1, 0]

@@ -28,6 +28,7 @@ def violations(world: World) -> Iterator[str]:
     by_id = {client.id: client for client in world.clients}
     for client in world.clients:
         yield from _hears_of_who_left_no_more(client, by_id)
+        yield from _hears_of_who_came_once(client, by_id)
         yield from _gets_messages_in_order(client)
         yield from _gets_nothing_when_taken_for_dead(client, by_id)
         yield from _knows_what_was_lost(client, by_id)
@@ -38,10 +39,10 @@ def _is_idle(server: Server) -> Iterator[str]:
     service, bus = server.service, server.bus
     if not service.ready:
         yield f"I0 {server.name} is not ready"
-    if service._asks or service._asking:
-        yield f"I0 {server.name} waits for joins: {service._asks} {service._asking}"
-    if bus.waiting:
-        yield f"I0 {server.name} waits for Redis with {bus.waiting} bytes"
+    if service._asks:
+        yield f"I0 {server.name} waits for joins: {service._asks}"
+    if service._waiting or len(bus._queue) > 1:  # A beat may be on its way.
+        yield f"I0 {server.name} waits for Redis with {service._waiting} bytes: {bus._queue}"
 
 
 def _knows_the_members(server: Server, rooms: Rooms) -> Iterator[str]:
@@ -55,17 +56,12 @@ def _knows_the_members(server: Server, rooms: Rooms) -> Iterator[str]:
     if known != expected:
         yield f"I1 {server.name} knows {known} instead of {expected}"
     service = server.service
-    here = {
-        room: sum(member.server is server for member in rooms[room]) for room in sorted(expected)
-    }
-    local = sum(here.values())
-    if dict(sorted(service._here.items())) != here:
-        yield f"I1 {server.name} counts {service._here} instead of {here}"
-    if (len(service._members), len(service._by_seq)) != (local, local):
-        yield f"I1 {server.name} keeps {service._members} {list(service._by_seq)} for {here}"
-    remote = sum(map(len, expected.values())) - local
-    if (len(service._remotes), sum(map(len, service._of_server.values()))) != (remote, remote):
-        yield f"I1 {server.name} keeps {list(service._remotes)} instead of {remote} remote members"
+    members = {member.id: member.server for room in expected for member in rooms[room]}
+    local = {member for member, where in members.items() if where is server}
+    if service._members.keys() != local or not all(service._members.values()):
+        yield f"I1 {server.name} keeps {service._members} instead of {local}"
+    if service._remotes.keys() != members.keys() - local:
+        yield f"I1 {server.name} keeps {list(service._remotes)} instead of {members.keys() - local}"
 
 
 def _was_told(client: SimulatedClient, of: SimulatedClient) -> bool:
@@ -115,6 +111,23 @@ def _hears_of_who_left_no_more(
                     yield f"I3 {client} was told that {event.who} left, and then {event}"
                 if event.kind == "left":
                     left[event.who] = event.time
+
+
+def _hears_of_who_came_once(
+    client: SimulatedClient, by_id: dict[str, SimulatedClient]
+) -> Iterator[str]:
+    """I3: nobody is told twice of the same newcomer, unless it has asked for the room again."""
+    known: set[str] = set()
+    for event in client.events:
+        match event.kind:
+            case "in":
+                known.clear()
+            case "left":
+                known.discard(event.who)
+            case "new":
+                if event.who in known and not by_id[event.who].has_rejoined:
+                    yield f"I3 {client} was told again of {event}"
+                known.add(event.who)
 
 
 def _gets_messages_in_order(client: SimulatedClient) -> Iterator[str]:
@@ -198,25 +211,25 @@ def _has_got(client: SimulatedClient, sender: SimulatedClient, number: int) -> b
     )
 
 
+def _membership(client: SimulatedClient) -> str:
+    return f"{client.server.names[-1]} {client.server.service._members.get(client.id)}"
+
+
 def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
     """I5: Redis holds the servers, the rooms and the members, and nothing for ever."""
     base = f"{{{PREFIX}}}:{world.redis.run_id}:"
     keys = {
         key.removeprefix(base): value
         for key, value in world.redis.keys().items()
-        if key.startswith(base) and not key.startswith(f"{base}left:")
+        if key.startswith(base) and not key.startswith((f"{base}last:", f"{base}late:"))
     }
     servers = {server.names[-1]: server for server in world.live_servers if server.names}
-    expected = {"servers", "last", "seq"} if servers else set()
+    expected = {"servers"} if servers else set()
     expected |= {f"inbox:{name}" for name in servers}
     for room, members in rooms.items():
         expected.add(f"room:{room}")
         held = {client.decode(): value for client, value in keys.get(f"room:{room}", {}).items()}
-        wanted = {
-            member.id: b"%s %d"
-            % (member.server.names[-1].encode(), member.server.service._members.get(member.id, -1))
-            for member in members
-        }
+        wanted = {member.id: _membership(member).encode() for member in members}
         if held != wanted:
             yield f"I5 Redis has {held} in {room} instead of {wanted}"
     for name, server in servers.items():
@@ -226,11 +239,10 @@ def _redis_holds_the_rooms(world: World, rooms: Rooms) -> Iterator[str]:
             expected.add(f"members:{name}")
         if held != wanted:
             yield f"I5 Redis has {held} on {name} instead of {wanted}"
-    for key in ("servers", "last"):
-        names = {name.decode() for name in keys.get(key, ())}
-        if names != set(servers):
-            yield f"I5 Redis has {names} in {key} instead of {set(servers)}"
-    if keys.keys() - {"seq"} != expected - {"seq"}:
+    names = {name.decode() for name in keys.get("servers", ())}
+    if names != set(servers):
+        yield f"I5 Redis has the servers {names} instead of {set(servers)}"
+    if keys.keys() != expected:
         yield f"I5 Redis has the keys {sorted(keys)} instead of {sorted(expected)}"
     for key in world.redis.lasting():
         yield f"I5 Redis keeps {key} for ever"

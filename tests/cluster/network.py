@@ -42,20 +42,8 @@ class Port:
         self.is_cut = False
         self.links: list[VirtualLink] = []
 
-    async def open(self) -> "VirtualLink":
-        """Connect, as services.redis_bus.Link.open does."""
-        link = VirtualLink(self)
-        self.links.append(link)
-        try:
-            # One round trip to connect, and one for the commands.
-            await asyncio.sleep(self.network.delay() + self.network.delay())
-            if self.is_cut or not self.network.is_up:
-                raise ConnectionRefusedError("refused")
-            (link.memory,) = await link.ask([("INFO", "server")])
-        except BaseException:
-            await link.close()
-            raise
-        return link
+    def make_link(self) -> "VirtualLink":
+        return VirtualLink(self)
 
     def open_links(self) -> "list[VirtualLink]":
         self.links = [link for link in self.links if not link.is_broken]
@@ -71,7 +59,7 @@ class VirtualLink:
     """
 
     def __init__(self, port: Port) -> None:
-        self._name = port.name
+        self._port = port
         self._network = port.network
         self._loop = port.loop
         self._under_way: deque[Sequence[Value]] = deque()
@@ -80,9 +68,17 @@ class VirtualLink:
         self._arrives = self._returns = 0.0
         self._frozen_until = 0.0
         self.is_broken = False
-        self.memory = ""
 
     # What the bus calls
+
+    async def open(self) -> str:
+        self._port.links.append(self)
+        # One round trip to connect, and one for the commands.
+        await asyncio.sleep(self._network.delay() + self._network.delay())
+        if self._port.is_cut or not self._network.is_up:
+            raise ConnectionRefusedError("refused")
+        (memory,) = await self.ask([("INFO", "server")])
+        return str(memory)
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Reply]:
         for command in commands:
@@ -156,7 +152,7 @@ class VirtualLink:
     def _execute(self, command: Sequence[Value]) -> Reply:
         reply = self._network.redis.execute(command)
         if command[0] != "XREAD":
-            self._network.log(f"  Redis for {self._name}:", *command[4:], "->", reply)
+            self._network.log(f"  Redis for {self._port.name}:", *command[4:], "->", reply)
         return reply
 
     def _block(self, command: Sequence[Value]) -> None:

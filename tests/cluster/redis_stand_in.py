@@ -21,7 +21,7 @@ class SortedSet(dict[bytes, float]):
     pass
 
 
-class Counter(dict[None, int]):
+class Text(dict[None, bytes]):
     pass
 
 
@@ -31,13 +31,13 @@ class Stream(dict[tuple[int, int], list[bytes]]):
     last = (0, 0)
 
 
-Kind = TypeVar("Kind", Hash, SortedSet, Counter, Stream)
+Kind = TypeVar("Kind", Hash, SortedSet, Text, Stream)
 
 
 class RedisStandIn:
     def __init__(self, time: Callable[[], float], script: bytes) -> None:
         self._now = time
-        self._keys: dict[bytes, Hash | SortedSet | Counter | Stream] = {}
+        self._keys: dict[bytes, Hash | SortedSet | Text | Stream] = {}
         self._expires: dict[bytes, float] = {}
         self._readers: dict[bytes, list[Callable[[], None]]] = {}
         self._written: set[bytes] = set()
@@ -99,7 +99,7 @@ class RedisStandIn:
         if self._expires.get(key, self._now()) < self._now():
             del self._keys[key], self._expires[key]
 
-    def _get(self, key: bytes, kind: type[Kind]) -> Kind:
+    def _value(self, key: bytes, kind: type[Kind]) -> Kind:
         """Return the value of a key, or an empty one."""
         self._expire(key)
         value = self._keys.get(key)
@@ -109,7 +109,7 @@ class RedisStandIn:
             raise TypeError(f"{key!r} is no {kind}")
         return value
 
-    def _put(self, key: bytes, value: Hash | SortedSet | Counter | Stream) -> None:
+    def _put(self, key: bytes, value: Hash | SortedSet | Text | Stream) -> None:
         """Keep a value, unless it is empty."""
         if value or isinstance(value, Stream):
             self._keys[key] = value
@@ -138,62 +138,69 @@ class RedisStandIn:
         self._expires[key] = self._now() + int(milliseconds) / 1000
         return 1
 
+    def _pttl(self, key: bytes) -> Reply:
+        self._expire(key)
+        if key not in self._keys:
+            return -2
+        return int((self._expires[key] - self._now()) * 1000) if key in self._expires else -1
+
     def _del(self, *keys: bytes) -> Reply:
         for key in keys:
             self._expires.pop(key, None)
         return sum(self._keys.pop(key, None) is not None for key in keys)
 
     def _set(self, key: bytes, value: bytes, unit: bytes, milliseconds: bytes) -> Reply:
-        if (value, unit) != (b"", b"PX"):
+        if unit != b"PX":
             raise ValueError("another form of SET")
-        self._put(key, Counter({None: 0}))
+        self._del(key)
+        self._put(key, Text({None: value}))
         return self._pexpire(key, milliseconds)
+
+    def _get(self, key: bytes) -> Reply:
+        return self._value(key, Text).get(None)
 
     def _exists(self, key: bytes) -> Reply:
         self._expire(key)
         return int(key in self._keys)
 
-    def _incr(self, key: bytes) -> Reply:
-        counter = self._get(key, Counter)
-        counter[None] = counter.get(None, 0) + 1
-        self._put(key, counter)
-        return counter[None]
-
     def _hget(self, key: bytes, field: bytes) -> Reply:
-        return self._get(key, Hash).get(field)
+        return self._value(key, Hash).get(field)
 
     def _hset(self, key: bytes, field: bytes, value: bytes) -> Reply:
-        fields = self._get(key, Hash)
+        fields = self._value(key, Hash)
         new = field not in fields
         fields[field] = value
         self._put(key, fields)
         return int(new)
 
     def _hdel(self, key: bytes, *names: bytes) -> Reply:
-        fields = self._get(key, Hash)
+        fields = self._value(key, Hash)
         deleted = sum(fields.pop(name, None) is not None for name in names)
         self._put(key, fields)
         return deleted
 
     def _hlen(self, key: bytes) -> Reply:
-        return len(self._get(key, Hash))
+        return len(self._value(key, Hash))
+
+    def _hvals(self, key: bytes) -> Reply:
+        return list(self._value(key, Hash).values())
 
     def _hgetall(self, key: bytes) -> Reply:
-        return [part for pair in self._get(key, Hash).items() for part in pair]
+        return [part for pair in self._value(key, Hash).items() for part in pair]
 
     def _zadd(self, key: bytes, score: bytes, member: bytes) -> Reply:
-        members = self._get(key, SortedSet)
+        members = self._value(key, SortedSet)
         new = member not in members
         members[member] = float(score)
         self._put(key, members)
         return int(new)
 
     def _zscore(self, key: bytes, member: bytes) -> Reply:
-        score = self._get(key, SortedSet).get(member)
+        score = self._value(key, SortedSet).get(member)
         return None if score is None else b"%.17g" % score
 
     def _zrem(self, key: bytes, member: bytes) -> Reply:
-        members = self._get(key, SortedSet)
+        members = self._value(key, SortedSet)
         deleted = members.pop(member, None) is not None
         self._put(key, members)
         return int(deleted)
@@ -201,13 +208,13 @@ class RedisStandIn:
     def _zrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
         if (first, last) != (b"0", b"-1"):
             raise ValueError("not all")
-        members = self._get(key, SortedSet)
+        members = self._value(key, SortedSet)
         return sorted(members, key=lambda member: (members[member], member))
 
     def _zrangebyscore(self, key: bytes, least: bytes, below: bytes) -> Reply:
         if least != b"-inf" or below[:1] != b"(":
             raise ValueError("another range")
-        members = self._get(key, SortedSet)
+        members = self._value(key, SortedSet)
         return [
             member
             for member in self._zrange(key, b"0", b"-1")
@@ -222,7 +229,7 @@ class RedisStandIn:
             arguments = arguments[1:]
         if arguments[0] != b"*" or len(arguments) % 2 != 1:
             raise ValueError("another form of XADD")
-        stream = self._get(key, Stream)
+        stream = self._value(key, Stream)
         stream.last = max((int(self._now() * 1000), 0), (stream.last[0], stream.last[1] + 1))
         stream[stream.last] = list(arguments[1:])
         self._put(key, stream)
@@ -230,12 +237,12 @@ class RedisStandIn:
         return b"%d-%d" % stream.last
 
     def _xlen(self, key: bytes) -> Reply:
-        return len(self._get(key, Stream))
+        return len(self._value(key, Stream))
 
     def _xtrim(self, key: bytes, by: bytes, first: bytes) -> Reply:
         if by != b"MINID":
             raise ValueError("another form of XTRIM")
-        stream = self._get(key, Stream)
+        stream = self._value(key, Stream)
         read = _entry_id(first)
         trimmed = [entry_id for entry_id in stream if entry_id < read]
         for entry_id in trimmed:
@@ -245,7 +252,7 @@ class RedisStandIn:
     def _xread(self, *arguments: bytes) -> Reply:
         match arguments:
             case (b"COUNT", count, b"BLOCK", _, b"STREAMS", key, after):
-                read, stream = _entry_id(after), self._get(key, Stream)
+                read, stream = _entry_id(after), self._value(key, Stream)
                 if stream.last <= read:
                     return None
                 entries = [(entry, fields) for entry, fields in stream.items() if entry > read]

@@ -7,22 +7,22 @@ from typing import Any, cast
 
 import pytest
 
-from services.redis_bus import AT_ONCE, PORTION, SCRIPT, SHA, Link, RedisBus
+from services.redis_bus import AT_ONCE, SCRIPT, SHA, Link, RedisBus
 from tests.cluster.redis_stand_in import RedisStandIn
 from tests.support.waiting import until
 
-MEMORY = "memory"
 TIMEOUT = 0.1
 
 
 class Connection:
     """Takes the place of a `Link`; `answer` is awaited for the reply to each command."""
 
-    memory = MEMORY
-
     def __init__(self, answer: Callable[[Sequence[Any]], Awaitable[Any]]) -> None:
         self._answer = answer
         self.asked: list[list[Sequence[Any]]] = []
+
+    async def open(self) -> str:
+        return "memory"
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         self.asked.append(list(commands))
@@ -39,16 +39,16 @@ async def running(
     """Yield a bus that has begun, and its connections."""
     connections: list[Connection] = []
 
-    async def connect() -> Link:
+    def make_link() -> Link:
         connections.append(Connection(answer))
         return cast(Link, connections[-1])
 
-    async def on_entries(server: str, entries: Sequence[Sequence[bytes]]) -> None:
+    async def on_entry(server: str, fields: Sequence[bytes]) -> None:
         pass
 
-    bus = RedisBus(connect, "p", TIMEOUT)
-    bus.begin(MEMORY, "server")
-    task = asyncio.create_task(bus.run(lambda memory: None, on_entries))
+    bus = RedisBus(make_link, "p", TIMEOUT, bool)
+    bus.begin("memory", "server")
+    task = asyncio.create_task(bus.run(lambda memory: None, on_entry))
     try:
         yield bus, connections
     finally:
@@ -57,8 +57,8 @@ async def running(
             await task
 
 
-async def test_no_more_is_sent_at_once_than_can_be_answered_in_time() -> None:
-    """Neither too many commands nor too many bytes; and all are answered in order."""
+async def test_calls_that_are_not_answered_in_time_are_sent_in_smaller_parts() -> None:
+    """However slow the connection is, something gets through; all are answered in order."""
     replies: list[int] = []
 
     def note(number: int) -> Callable[[object], None]:
@@ -68,24 +68,37 @@ async def test_no_more_is_sent_at_once_than_can_be_answered_in_time() -> None:
         if command[0] == "XREAD":
             await asyncio.sleep(TIMEOUT / 4)
             return None
+        await asyncio.sleep(TIMEOUT / 20)
+        return b"OK"
+
+    async with running(answer) as (bus, connections):
+        for number in range(AT_ONCE):
+            bus.call(("join", number), note(number))
+        await until(lambda: len(replies) == AT_ONCE)
+        assert replies == sorted(replies)
+        sent = [len(asked) for each in connections for asked in each.asked if len(asked) > 1]
+        assert sent[:4] == [AT_ONCE, AT_ONCE // 2, AT_ONCE // 4, AT_ONCE // 8]
+
+
+async def test_no_more_is_sent_at_once_than_a_server_can_carry_out_soon() -> None:
+    """What waits goes there in parts."""
+    replies: list[bytes] = []
+
+    async def answer(command: Sequence[Any]) -> Any:
+        if command[0] == "XREAD":
+            await asyncio.sleep(TIMEOUT / 4)
+            return None
         return b"OK"
 
     async with running(answer) as (bus, connections):
         for number in range(2 * AT_ONCE + 1):
-            bus.call(("join", number), note(number))
-        for number in range(1000, 1005):
-            data = bytes(PORTION // 2)
-            bus.deliver("other", data, note(number))
-        await until(lambda: len(replies) == 2 * AT_ONCE + 6)
-        assert replies == sorted(replies)
-        assert bus.waiting == 0
+            bus.call(("join", number), replies.append)
+        await until(lambda: len(replies) == 2 * AT_ONCE + 1)
         sent = [asked for each in connections for asked in each.asked if asked[0][0] != "XREAD"]
-        assert max(map(len, sent)) == AT_ONCE
-        sizes = [sum(len(each[-1]) for each in asked if each[0] == "XADD") for asked in sent]
-        assert max(sizes) == PORTION
+        assert [*map(len, sent)] == [AT_ONCE, AT_ONCE, 1]
 
 
-async def test_what_does_not_come_in_time_is_read_in_smaller_parts() -> None:
+async def test_entries_that_do_not_come_in_time_are_read_in_smaller_parts() -> None:
     """However slow the connection is, something is read; then more again."""
     slow = True
 
@@ -114,10 +127,14 @@ def test_a_beat_that_is_repeated_looks_for_nobody(again: bool) -> None:
         texts = (command, server, number, 86_400_000, *arguments)
         return redis.execute(("EVALSHA", SHA, 1, "p", *map(str, texts)))
 
+    def beat(server: str, number: int) -> Any:
+        return call("beat", server, number, 3000, 1000, "0")
+
     for server in ("one", "other"):
-        assert call("enter", server, 1, 3000) == b"OK"
-    now += 4
-    assert call("beat", "one", 2, 3000, 1000, 1) == b"OK"
-    assert call("beat", "one", 2 if again else 3, 3000, 1000, 1) == b"OK"
-    other = call("beat", "other", 2, 3000, 1000, 0)
-    assert other == (b"OK" if again else b"FENCED")
+        assert call("enter", server, 1, 3000, 1000, "0") == b"OK"
+    for number in (2, 3, 4):
+        now += 1
+        assert beat("one", number) == b"OK"
+    now += 1
+    assert beat("one", 4 if again else 5) == b"OK"
+    assert beat("other", 2) == (b"OK" if again else b"FENCED")

@@ -30,9 +30,9 @@ def protected(valkey: Valkey) -> Iterator[None]:
             keys=["{test-*}:*"],
             commands=[
                 *("+evalsha", "+script|load", "+info", "+time", "+xadd", "+xread", "+xtrim"),
-                *("+xlen", "+hget", "+hset", "+hdel", "+hgetall", "+hlen", "+incr", "+del"),
-                *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zscore", "+pexpire"),
-                *("+client|setinfo", "+client|setname", "+select", "+xrange", "+exists"),
+                *("+xlen", "+hget", "+hset", "+hdel", "+hgetall", "+hvals", "+hlen"),
+                *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zscore", "+get", "+set"),
+                *("+exists", "+del", "+pexpire", "+pttl", "+client|setinfo", "+select"),
             ],
         )
         redis.config_set("requirepass", OF_DEFAULT_USER)

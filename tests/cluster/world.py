@@ -121,8 +121,9 @@ class Server:
         self.loop.turn()
 
     def _start(self) -> None:
-        self.bus = RedisBus(self.port.open, PREFIX, LEASE / 2)  # type: ignore[arg-type]
-        self.service = ClusteringService(
+        self.bus = RedisBus(self.port.make_link, PREFIX, LEASE / 2, bool)  # type: ignore[arg-type]
+        self.service = SimulatedService(
+            self,
             self.repo,
             self.bus,
             lease=LEASE,
@@ -137,8 +138,9 @@ class Server:
         if not sharing.cancelled():
             self.loop.failures.append(f"{self.name} shares no more: {sharing.exception()!r}")
 
-    def entered(self) -> None:
-        """Take note that it takes another name."""
+    def entered(self, name: str) -> None:
+        """Take note that it has taken another name."""
+        self.names.append(name)
         for client in self.clients:
             client.note("anew")
 
@@ -174,6 +176,16 @@ class Server:
         await asyncio.sleep(0)
         if self.lives:
             self._die()
+
+
+class SimulatedService(ClusteringService):
+    def __init__(self, server: Server, *args: Any, **options: Any) -> None:
+        self._of = server
+        super().__init__(*args, **options)
+
+    def _enter(self, memory: str) -> None:
+        super()._enter(memory)
+        self._of.entered(self._server)
 
 
 class SimulatedClient:
@@ -323,19 +335,14 @@ def simulated(world: World) -> Iterator[None]:
     """Let the services take names and times from the world."""
     random = world.random
 
-    def new_name() -> str:
-        loop = asyncio.get_running_loop()
-        server = next(server for server in world.servers if server.loop is loop)
-        server.names.append(f"{server.name}.{len(server.names)}")
-        server.entered()
-        return server.names[-1]
-
     with (
-        patch("services.clustering.new_id", new_name),
-        patch("services.clustering.perf_counter", lambda: random.uniform(0, 0.005)),
+        patch("services.clustering.new_id", lambda: f"s{len(world.servers)}"),
+        patch("services.clustering.perf_counter", lambda: world.clock.now + random.random() / 200),
         patch("services.clustering.KEPT", 60),
         patch("services.clustering.MAX_WAITING", random.choice([16 << 20, 16 << 20, 300])),
         patch("services.clustering.MAX_INBOX", random.choice([100_000, 100_000, 20])),
+        patch("services.clustering.BATCH", random.choice([64 * 1024, 100])),
+        patch("services.redis_bus.AT_ONCE", random.choice([128, 128, 3])),
         patch("services.redis_bus.uniform", random.uniform),
     ):
         yield
