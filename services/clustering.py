@@ -386,10 +386,8 @@ class ClusteringService(RoomManager):
 
     def _on_beat(self, sent: float, reply: Reply) -> None:
         self._beating = False
-        if self._state == "gone":
-            return
-        if reply == b"OK":
+        if reply == b"OK" and self._state != "gone":
             self._state, self._confirmed = "in", sent
-        elif reply == b"FENCED":
+        elif reply == b"FENCED" and self._state != "gone":
             logger.warning("server %s was taken for dead", self._server)
             self._enter(self._memory)
