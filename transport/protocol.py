@@ -26,7 +26,7 @@ from transport.listener import UpgradeConnection
 from transport.private import HandlerProtocol, unmask
 from transport.shared import Shared
 from transport.timekeeper import Timekeeper, acknowledged, unacknowledged
-from transport.turns import BURST, MAX_CHARGE, MAX_DEBT, QUANTUM, SHARE
+from transport.turns import BURST, MAX_CHARGE, MAX_DEBT, QUANTUM, READ, SHARE
 
 
 class Received(NamedTuple):
@@ -221,6 +221,7 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
                 self._handle(self._parser.feed(data), end)
             else:
                 self._read(data, end)
+                now -= READ
             used = perf_counter() - now
             turns.left -= used
             self._time_left = time_left - (used if used < MAX_CHARGE else MAX_CHARGE)
@@ -229,6 +230,9 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             if self._connection.is_reading:
                 self._unread = data
                 self._needs_turn()
+            else:
+                self._pause_reading()  # What is discarded has to wait for everybody.
+                turns.wait(-MAX_DEBT, len(data), self._read_on)
         if self._busy or self._parser.held:
             self._hold()
 
@@ -409,6 +413,10 @@ class LoopProtocol(Timekeeper, HandlerProtocol, asyncio.Protocol):
             self._resume_reading()
             if not self._connection.is_reading:
                 self._tell_handler()
+
+    def _read_on(self, end: float) -> None:
+        """Read more of what is discarded."""
+        self._resume_reading()
 
     def _pause_reading(self) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -48,8 +48,8 @@ TURN = 0.002
 """Seconds in one iteration of the event loop for all peers that take turns, and for all others."""
 
 READ = 1e-4
-"""Seconds that are counted for reading more of a peer that has had its turn and has much to say.
-The event loop does that in its next iteration, and does not look at the clock meanwhile."""
+"""Seconds that are counted for what the event loop does to read much of a peer, which is not seen
+in the time that handling it takes."""
 
 BYTE = 4e-6
 """Seconds by which a peer comes later for each byte that waits beyond `FEW`."""

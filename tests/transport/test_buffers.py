@@ -13,7 +13,7 @@ from transport import buffers as buffers_module
 from transport.buffers import BEHIND, Buffers
 from transport.frames import Close
 from transport.protocol import LoopProtocol
-from transport.turns import Turns
+from transport.turns import MAX_DEBT, Turns
 
 LIMIT = 16_000
 
@@ -219,14 +219,38 @@ async def test_nothing_of_a_peer_that_is_refused_before_its_turn_is_kept(
         await client.send(text_frame("x" * 20_000) * 5)
         await until(lambda: len(turns) == 1)
         assert handler.ws_connection.buffered > 0
+        monkeypatch.undo()
         connection = await refused(handler, client)
         assert connection.buffered == 0
         await sends_in_vain(client, connection)
         turns[0](perf_counter() + 1)
         await sends_in_vain(client, connection)
-        assert len(turns) == 1
-        monkeypatch.undo()
         assert handler.seen == [Close(None, None)]
+
+
+async def test_what_is_discarded_is_read_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others come first, and the peer is served until it has read the close all the same."""
+    waiting: list[tuple[float, Callable[[float], object]]] = []
+    async with served(Recorder, buffer=SMALL_BUFFER) as server:
+        client, handler = await server.pair()
+        connection = await refused(handler, client)
+        turns = connection._turns
+        turns.left = 0.0
+        monkeypatch.setattr(
+            turns, "wait", lambda account, size, take: waiting.append((account, take))
+        )
+        await client.send(b"x" * 1000)
+        await until(lambda: len(waiting) == 1)
+        await client.send(b"x" * 200_000)
+        await asyncio.sleep(0.05)
+        assert len(waiting) == 1
+        account, take = waiting[0]
+        assert account == -MAX_DEBT
+        take(0.0)
+        await until(lambda: len(waiting) == 2)
+        monkeypatch.undo()
+        waiting[1][1](0.0)
+        await sends_in_vain(client, connection)
 
 
 async def test_who_is_refused_before_its_turn_need_not_end_its_stream_again(
