@@ -32,9 +32,9 @@ async def stay_alive(connection: Connection) -> None:
         await asyncio.sleep(PONGS)
 
 
-FULL = 60.0
+FULL = 40.0
 """Milliseconds for offers when a thousand clients send a gigabyte in a second or two: what takes
-long is to receive it, which the event loop does for every connection in each iteration."""
+long is to receive it, which the event loop does before anybody is asked."""
 
 IN_LINE = 5000.0
 """Milliseconds for newcomers when a thousand clients come again and again: they stand in line."""
