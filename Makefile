@@ -23,20 +23,20 @@ cluster: .venv/test  ## start two servers that share their rooms, with the demo 
 # Of -X dev, all but its checks of memory in C, which take a quarter of the time.
 test test-attacks coverage test-cluster test-browser test-build: export PYTHONMALLOC := pymalloc
 
-# Three files of tests at once, since many tests wait. With -n 3 they would run without -X dev.
-THREE := --dist loadfile --tx "3*popen//python=$(BIN)/python -X dev"
+# So many files of tests at once, since many tests wait. With -n they would run without -X dev.
+at_once = --dist loadfile --tx "$(1)*popen//python=$(BIN)/python -X dev"
 
 # With AGAIN=1, tests that have failed are run once more, with nothing beside them: on a machine that
 # is busy, what waits for a time may fail.
 ONCE_MORE = $(if $(AGAIN),|| $(BIN)/python -X dev -m pytest --last-failed --last-failed-no-failures none)
 
 test: .venv/test  ## run the tests, except in a browser, in brief; pytest's arguments go into ARGS
-	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(or $(ARGS),--brief) $(ONCE_MORE)
+	$(BIN)/python -X dev -m pytest --ignore tests/browser --ignore tests/build $(call at_once,3) $(or $(ARGS),--brief) $(ONCE_MORE)
 	$(if $(ARGS),,$(BIN)/python -X dev -m pytest tests/attacks/test_attacks.py)
 
 coverage: .venv/test  ## run the same tests in full, and show what of the server they do not reach
 	$(BIN)/coverage erase
-	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(THREE) $(ARGS) $(ONCE_MORE)
+	$(BIN)/python -X dev -m coverage run -m pytest --ignore tests/browser --ignore tests/build $(call at_once,3) $(ARGS) $(ONCE_MORE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -52,8 +52,8 @@ simulate: .venv/test  ## simulate a cluster under random faults; from which seed
 
 test-cluster: .venv/test  ## run the conformance tests and others on several servers, on several workers and over TLS
 	$(BIN)/python -X dev -m pytest tests/bench/test_cluster.py tests/cluster/test_churn.py tests/conformance --cluster $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --cluster)
-	$(BIN)/python -X dev -m pytest tests/conformance --workers $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --workers)
-	$(BIN)/python -X dev -m pytest tests/conformance --tls $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --tls)
+	$(BIN)/python -X dev -m pytest tests/conformance --workers $(call at_once,2) $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --workers)
+	$(BIN)/python -X dev -m pytest tests/conformance --tls $(call at_once,2) $(ARGS) $(if $(ONCE_MORE),$(ONCE_MORE) --tls)
 
 test-browser: .venv/test  ## run the tests in browsers, which take as long as all others together
 	$(BIN)/python -X dev -m pytest tests/browser $(ARGS) $(ONCE_MORE)
