@@ -400,7 +400,8 @@ class Handler(WebSocketHandler):
                 return  # The client is gone.
             with self.large_rooms.telling():
                 self._leave(self.client)
-            await workers.settled()
+            if not await workers.settled():
+                raise UnavailableError("the other servers would not see that it has left")
             await connection.drained()
             if workers.stopping:
                 return  # It is closed here, soon.

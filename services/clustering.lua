@@ -94,7 +94,7 @@ local function leave(client)
   call('HDEL', members(me), client)
   local list, was_last = others(room)
   list[#list + 1] = me
-  tell(list, 'e', 'left', 'c', client)
+  tell(list, 'e', 'left', 'c', client, 's', me)
   if was_last then tell({me}, 'e', 'deserted', 'r', room) end
 end
 

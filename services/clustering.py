@@ -18,7 +18,6 @@ meets anew. docs/cluster.md has a diagram.
 
 import asyncio
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -73,7 +72,6 @@ _Posted = tuple[str, str, Raw]
 """A message, after the id and the number of the membership of its addressee. If it comes back to
 its sender, these are empty."""
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[_Posted]).decode
 
 
@@ -117,7 +115,7 @@ class ClusteringService(RoomManager):
         # What goes to other servers soon, how many bytes that is, and how many wait for Redis.
         self._outboxes: defaultdict[str, list[_Posted]] = defaultdict(list)
         self._posted = self._waiting = 0
-        self._numbers: dict[str, float] = {}  # Of what has come from other servers last.
+        self._numbers: dict[str, int] = {}  # Of what has come from other servers last.
 
     # What the server calls
 
@@ -154,9 +152,9 @@ class ClusteringService(RoomManager):
         ask.number = self._call("join", room_id, client.id, self._max_room_size)
         return joined
 
-    async def settled(self) -> None:
-        """Wait until all that was asked of Redis is done, or is not going to be soon."""
-        await self._call_and_wait("nothing", JOIN_TIMEOUT)
+    async def settled(self) -> bool:
+        """Wait until all that was asked of Redis is done; return False if it is not in time."""
+        return bool((await self._call_and_wait("nothing", JOIN_TIMEOUT))[0])
 
     def leave_room(self, client: Client) -> None:
         """Take the client out; tell the members here at once, and the others soon.
@@ -213,7 +211,7 @@ class ClusteringService(RoomManager):
             on_reply(None)
         return self._number
 
-    def _call_and_wait(self, command: str, timeout: float) -> Awaitable[object]:
+    def _call_and_wait(self, command: str, timeout: float) -> Awaitable[Sequence[object]]:
         """Call the script now; return what waits until it has answered, but not for long."""
         done = self._loop.create_future()
         self._call(command, on_reply=done.set_result)
@@ -259,14 +257,16 @@ class ClusteringService(RoomManager):
 
     def _on_new(self, room_id: str, client_id: str, server: str, seq: str) -> None:
         """Let a client of another server into a room, or tell of it again."""
-        client = self._remotes.get(client_id) or self._add(client_id, server, seq)
+        client = self._remotes.get(client_id)
+        if client is None or client.server != server:
+            client = self._add(client_id, server, seq)
         super().join_room(client, room_id)
 
-    def _on_left(self, client_id: str) -> None:
-        if client_id in self._remotes:
-            super().leave_room(self._remotes.pop(client_id))
-        else:  # It has left already, or is on its way to another room.
+    def _on_left(self, client_id: str, server: str) -> None:
+        if server == self._server:  # It has left already, or is on its way to another room.
             self._end_membership(client_id)
+        elif client_id in self._remotes and self._remotes[client_id].server == server:
+            super().leave_room(self._remotes.pop(client_id))
 
     def _on_deserted(self, room_id: str) -> None:
         """Forget those in a room that has no members here."""
@@ -280,11 +280,13 @@ class ClusteringService(RoomManager):
         for client in tuple(self._remotes.values()):
             if client.server == server:
                 super().leave_room(self._remotes.pop(client.id))
-        self._numbers[server] = math.inf
+        self._numbers[server] = 1 << 63
 
     # Members on other servers
 
     def _add(self, client_id: str, server: str, seq: str) -> Client:
+        if client_id in self._remotes:  # It has moved to another worker, and this comes first.
+            super().leave_room(self._remotes.pop(client_id))
         send = partial(self._relay, server, client_id, seq)
         client = self._remotes[client_id] = Client(send, client_id, f"server {server}", server)
         return client
@@ -319,7 +321,7 @@ class ClusteringService(RoomManager):
         outboxes, self._outboxes, self._posted = self._outboxes, defaultdict(list), 0
         for server, messages in outboxes.items():
             self._number += 1
-            data = _encode(messages)
+            data = msgspec.json.encode(messages)
             self._waiting += len(data)
             entry = "e", "batch", "s", self._server, "n", self._number, "m", data
             self._bus.deliver(server, entry, partial(self._on_delivered, messages, len(data)))

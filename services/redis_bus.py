@@ -49,8 +49,7 @@ class Link:
         """
         await self._connection.connect()  # type: ignore[no-untyped-call]
         info, _ = await self.ask([("INFO", "server"), ("SCRIPT", "LOAD", SCRIPT)])
-        lines = info.decode().split("\r\n")
-        about: dict[str, str] = dict(line.split(":", 1) for line in lines if ":" in line)
+        about: dict[str, str] = dict(it.split(":", 1) for it in info.decode().split() if ":" in it)
         version = about["redis_version"]
         if tuple(map(int, version.split(".")[:2])) < OLDEST:
             raise RedisError(f"version {version} is too old, it takes {OLDEST[0]}.{OLDEST[1]}")
@@ -121,8 +120,7 @@ class RedisBus:
                 await asyncio.sleep(uniform(0.05, 0.2))
                 self._complain(error)
             finally:
-                for link in links:
-                    await link.close()
+                await asyncio.gather(*(link.close() for link in links))
 
     def begin(self, memory: str, server: str) -> None:
         """Forget what waits, with None as reply, and read this server's inbox from now on."""

@@ -56,20 +56,20 @@ class Workers:
         self.stopping = False
         """Whether clients stay where they are, since all workers are about to end."""
         self._is_ready: Callable[[], bool] = lambda: False
-        self._settled: Callable[[], Awaitable[None]] | None = None
+        self._settled: Callable[[], Awaitable[bool]] | None = None
 
     def start(
         self,
         take: Callable[[socket.socket, Any], object],
         stop: asyncio.Event,
         is_ready: Callable[[], bool],
-        settled: Callable[[], Awaitable[None]] | None,
+        settled: Callable[[], Awaitable[bool]] | None,
     ) -> None:
         """Have `take` called for clients that come, and `stop` set if their parent is gone.
 
-        `is_ready` returns whether this worker is ready. What `settled` returns is done when other
-        servers will see that a client has left before they see what comes from another worker. The
-        event loop must be running.
+        `is_ready` returns whether this worker is ready. What `settled` returns is done, with
+        True, when other servers will see that a client has left before they see what comes from
+        another worker; or with False if that takes too long. The event loop must be running.
         """
         self._is_ready = is_ready
         self._settled = settled
@@ -100,10 +100,9 @@ class Workers:
             await asyncio.sleep(LOOK_INTERVAL)
         return True
 
-    async def settled(self) -> None:
-        """Wait until what a client has left can be left behind."""
-        if self._settled is not None:
-            await self._settled()
+    async def settled(self) -> bool:
+        """Wait until what a client has left can be left behind; return False if not in time."""
+        return self._settled is None or await self._settled()
 
     def send(self, room_id: str, due: float, sock: socket.socket, client: Any) -> None:
         """Send a client to the worker that has the room; `sock` is that of its connection.
