@@ -550,7 +550,7 @@ async def test_no_token_is_logged(server: ServerProcess) -> None:
 async def test_an_error_is_logged_without_the_url(caplog: pytest.LogCaptureFixture) -> None:
     """Tornado would log the request, whose URL may have a token."""
 
-    def fail(grant: object) -> str:
+    def fail(grant: object, client_id: str | None) -> str:
         raise OSError("some reason")
 
     app = Application([("/ice-servers", IceServersHandler, {"door": None, "ice_servers": fail})])
