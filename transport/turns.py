@@ -18,10 +18,10 @@ each, once; and for none of those that have much more to say than that peer.
 Nothing is dropped, order is kept, and while no other peer wants anything, those that take turns
 have all of the time.
 
-In milliseconds of the server's CPU time, 99 % of the offers of an honest pair arrived within 0.4
-while nobody else wanted anything, 3.6 while 50 peers sent empty messages as fast as they could, 4.9
-with 10 that sent empty pings, 5.1 with 5 that sent fragments of a byte, 8.0 with 10 that sent
-messages of 1 MiB, 4.0 with 20 that flooded one reader, and 3.7 with a crowd of 100 that spoke at
+In milliseconds of the server's CPU time, 99 % of the offers of an honest pair arrived within 1.4
+while nobody else wanted anything, 3.1 while 50 peers sent empty messages as fast as they could, 4.3
+with 10 that sent empty pings, 3.7 with 5 that sent fragments of a byte, 4.0 with 10 that sent
+messages of 1 MiB, 3.5 with 20 that flooded one reader, and 4.0 with a crowd of 100 that spoke at
 once (`make attack`; docs/security.md has the whole table).
 """
 
