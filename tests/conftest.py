@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--brief",
         action="store_true",
         help="leave out what tests again or for long what others test, and on Tornado's own"
-        " protocol everything but the tests of the handler and of the transport",
+        " protocol everything but the tests of the handler",
     )
 
 
@@ -98,7 +98,7 @@ def _is_thorough(item: pytest.Item) -> bool:
     if item.get_closest_marker("thorough"):
         return True
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return "tornado" in params and not item.nodeid.startswith(("tests/handler", "tests/transport"))
+    return "tornado" in params and not item.nodeid.startswith("tests/handler")
 
 
 def _transport(item: pytest.Item) -> object:
