@@ -97,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_thorough(item: pytest.Item) -> bool:
     if item.get_closest_marker("thorough"):
         return True
-    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    params = item.callspec.id.split("-") if hasattr(item, "callspec") else ()
     return "tornado" in params and not item.nodeid.startswith("tests/handler")
 
 
